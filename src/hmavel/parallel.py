@@ -1,0 +1,238 @@
+"""Many items on several cores, none able to end the rest. The only module that knows joblib."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+
+from hmavel.errors import HmavelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Seconds between two lines of progress where there is no terminal to draw a bar on.
+LOG_EVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that gave no result, and why."""
+
+    item: str  #: the item's name, as in the tables
+    reason: str  #: one sentence
+    error: str = ""  #: the exception's class name
+
+    def __str__(self) -> str:
+        """Give the line of the list of failures."""
+        return f"{self.item}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class _Attempt(Generic[Item, Result]):
+    """Call the function on one item and hand back what came of it, whatever came of it."""
+
+    function: Callable[[Item], Result]
+    name: Callable[[Item], str]
+
+    def __call__(self, index: int, item: Item) -> tuple[int, Result | Failure]:
+        try:
+            return index, self.function(item)
+        except HmavelError as error:
+            return index, Failure(self.name(item), str(error), type(error).__name__)
+        except Exception as error:  # one bad item never ends a run
+            logger.debug("%s", self.name(item), exc_info=True)
+            reason = f"{type(error).__name__}: {error}".strip().rstrip(":")
+            return index, Failure(self.name(item), reason, type(error).__name__)
+
+
+def cores() -> int:
+    """Cores that this process may use (its affinity), at least one."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else (os.cpu_count() or 1)
+
+
+def map(  # noqa: A001 - reads as parallel.map(...)
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    jobs: int = 1,
+    label: str = "items",
+    name: Callable[[Item], str] = str,
+    workers: Literal["threads", "processes"] = "threads",
+) -> list[Result | Failure]:
+    """Call ``function`` on every item, ``jobs`` at a time.
+
+    Parameters
+    ----------
+    function
+        What to do with one item. With ``workers="processes"`` it and the items must pickle.
+    items
+        The items; the results come back in their order.
+    jobs
+        How many at a time; 0 or less means one per core.
+    label
+        What is counted, for the progress line: ``"pairs of RGI2000-..."``.
+    name
+        The name of an item in a ``Failure``.
+    workers
+        ``"threads"`` shares memory and suits work that releases the GIL (the correlator,
+        GDAL, NumPy); ``"processes"`` suits the rest, and survives a worker that dies.
+
+    Returns
+    -------
+    list
+        One entry per item: its result, or a ``Failure`` where it raised. Only
+        ``KeyboardInterrupt`` and its like pass through.
+    """
+    jobs = min(cores() if jobs <= 0 else jobs, max(len(items), 1))
+    attempt = _Attempt(function, name)
+    done: dict[int, Result | Failure] = {}
+    with _progress(label, len(items)) as progress:
+        todo = list(enumerate(items))
+        for index, result in _attempts(attempt, todo, jobs, workers):
+            done[index] = result
+            progress.advance(failed=isinstance(result, Failure))
+    return [done[index] for index in range(len(items))]
+
+
+def _attempts(
+    attempt: _Attempt[Item, Result],
+    todo: list[tuple[int, Item]],
+    jobs: int,
+    workers: Literal["threads", "processes"],
+) -> Iterator[tuple[int, Result | Failure]]:
+    """Yield (index, result) as they are finished."""
+    if jobs == 1:  # in this thread: the traceback of a debugger stays whole
+        for index, item in todo:
+            yield attempt(index, item)
+        return
+    if workers == "threads":
+        yield from _pool(attempt, todo, jobs, "threading")
+        return
+    from joblib.externals.loky.process_executor import (  # type: ignore[import-untyped]
+        BrokenProcessPool,
+    )
+
+    left = dict(todo)
+    try:
+        for index, result in _pool(attempt, todo, jobs, "loky"):
+            del left[index]
+            yield index, result
+    except BrokenProcessPool:
+        logger.warning("a worker process died; its items are tried again, one at a time")
+    # Which of the items in flight killed it is not known: each gets a process of its own.
+    for index, item in left.items():
+        try:
+            yield from _pool(attempt, [(index, item)], 2, "loky")
+        except BrokenProcessPool as error:
+            reason = "its worker process died; give it more memory, or report the crash"
+            yield index, Failure(attempt.name(item), reason, type(error).__name__)
+
+
+def _pool(
+    attempt: _Attempt[Item, Result], todo: list[tuple[int, Item]], jobs: int, backend: str
+) -> Iterator[tuple[int, Result | Failure]]:
+    from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped]
+
+    # A worker's own BLAS threads would fight over the cores that the jobs already fill.
+    inner = {"inner_max_num_threads": 1} if backend == "loky" else {}
+    with parallel_config(backend=backend, n_jobs=jobs, **inner):
+        yield from Parallel(return_as="generator_unordered", batch_size=1)(
+            delayed(attempt)(index, item) for index, item in todo
+        )
+
+
+class _Progress(Protocol):
+    def advance(self, *, failed: bool) -> None: ...
+
+
+def _progress(label: str, total: int) -> AbstractContextManager[_Progress]:
+    """Return a bar on a terminal, log lines elsewhere, neither below INFO."""
+    if not logger.isEnabledFor(logging.INFO) or total == 0:
+        return nullcontext(_Silent())
+    return _Bar(label, total) if sys.stderr.isatty() else _Lines(label, total)
+
+
+class _Silent:
+    def advance(self, *, failed: bool) -> None:
+        """Say nothing."""
+
+
+class _Bar:
+    """A rich bar: count, failures, elapsed and remaining time."""
+
+    def __init__(self, label: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._failed = 0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[failures]}", style="red"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(label, total=total, failures="")
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bar.stop()
+
+    def advance(self, *, failed: bool) -> None:
+        self._failed += failed
+        text = f"{self._failed} failed" if self._failed else ""
+        self._bar.update(self._task, advance=1, failures=text)
+
+
+class _Lines:
+    """Log lines: one every ten seconds, and one at the end."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self.label, self.total = label, total
+        self.done = self.failed = 0
+        self._begin = self._said = time.monotonic()
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._say()
+
+    def advance(self, *, failed: bool) -> None:
+        self.done += 1
+        self.failed += failed
+        if self.done < self.total and time.monotonic() - self._said >= LOG_EVERY_SECONDS:
+            self._say()
+
+    def _say(self) -> None:
+        self._said = time.monotonic()
+        spent = self._said - self._begin
+        text = f"{self.label}: {self.done} of {self.total} in {spent:.1f} s"
+        if self.failed:
+            text += f", {self.failed} failed"
+        if 0 < self.done < self.total:
+            text += f", about {spent / self.done * (self.total - self.done):.0f} s left"
+        logger.info(text)

@@ -1,0 +1,77 @@
+"""Order, failures and the death of a worker in ``parallel.map``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+import pytest
+
+from hmavel import parallel
+from hmavel.errors import ReadError
+from hmavel.parallel import Failure
+
+
+def invert(x: int) -> float:
+    if x == 3:
+        raise ReadError("read", "three.tif", expected="a number", got="3", hint="try 4")
+    return 1 / x
+
+
+def die_on_two(x: int) -> int:
+    if x == 2:
+        os._exit(1)
+    return x * x
+
+
+@pytest.mark.parametrize("workers", ["threads", "processes"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_failures_keep_their_place_and_the_rest_its_results(workers, jobs):
+    results = parallel.map(invert, [1, 0, 2, 3, 4], jobs=jobs, workers=workers)
+    assert [results[i] for i in (0, 2, 4)] == [1.0, 0.5, 0.25]
+    zero, three = results[1], results[3]
+    assert isinstance(zero, Failure)
+    assert zero.item == "0"
+    assert "ZeroDivisionError" in zero.reason
+    assert isinstance(three, Failure)
+    assert three.error == "ReadError"
+    assert str(three) == "3: read three.tif: expected a number, got 3; try 4"
+
+
+def test_a_dead_worker_costs_only_its_item():
+    results = parallel.map(
+        die_on_two, [1, 2, 3, 4], jobs=2, workers="processes", name=lambda x: f"item {x}"
+    )
+    assert [results[i] for i in (0, 2, 3)] == [1, 9, 16]
+    dead = results[1]
+    assert isinstance(dead, Failure)
+    assert dead.item == "item 2"
+    assert "died" in dead.reason
+
+
+def test_threads_share_memory_and_run_together():
+    barrier = threading.Barrier(2, timeout=20)  # breaks unless two items run at a time
+    results = parallel.map(lambda _: barrier.wait() in (0, 1), [0, 1], jobs=2)
+    assert results == [True, True]
+
+
+def test_an_interrupt_is_not_a_failure():
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parallel.map(interrupt, [1])
+
+
+def test_log_lines_where_there_is_no_terminal(caplog):
+    caplog.set_level(logging.INFO, logger="hmavel.parallel")
+    parallel.map(invert, [1, 0], label="numbers")
+    assert caplog.messages[-1].startswith("numbers: 2 of 2 in")
+    assert caplog.messages[-1].endswith("1 failed")
+
+
+def test_jobs_zero_means_every_core_and_no_items_no_work():
+    assert parallel.cores() >= 1
+    assert parallel.map(invert, [1, 2], jobs=0) == [1.0, 0.5]
+    assert parallel.map(invert, [], jobs=4) == []
