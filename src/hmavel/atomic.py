@@ -1,0 +1,132 @@
+"""Files that are either complete or not there.
+
+A run of days is stopped, restarted and killed. Whatever it finds under a final name it
+takes for finished, so nothing unfinished may ever carry one: everything is written beside
+its destination under a hidden name, flushed to the disk, and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hmavel.errors import WriteError
+
+#: Leaves room for the token and a suffix within the 255 bytes of a file name.
+_LONGEST_STEM = 64
+
+
+@contextmanager
+def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
+    """Lend a temporary name beside ``final``; when the block ends well, rename it.
+
+    Parameters
+    ----------
+    final
+        The file to make or to replace. Its folder is made when missing.
+
+    Yields
+    ------
+    Path
+        A name in the same folder that does not exist yet: hidden, unique among processes and
+        threads, with the suffix of ``final`` (drivers go by it). Write exactly that file.
+
+    Raises
+    ------
+    WriteError
+        The operating system refused: no permission, no space, a folder in the way; or the
+        block wrote nothing. Any ``OSError`` of the block counts, since the block is there to
+        write. Every other exception passes unchanged. Either way the temporary file is gone
+        and ``final`` is as it was.
+
+    Notes
+    -----
+    The file is flushed to the disk before the rename and the folder after it, so that a power
+    cut leaves the old file or the new one. The rename replaces an existing file in one step
+    (POSIX ``rename``), and readers that have the old one open keep it.
+    """
+    final = Path(final)
+    token = uuid.uuid4().hex[:12]
+    stem = final.stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
+    temporary = final.with_name(f".{stem}.{os.getpid()}-{token}{final.suffix}")
+    try:
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _flush(temporary)
+            temporary.replace(final)
+            _flush_folder(final.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteError(
+            "write",
+            final,
+            expected="a file that can be written",
+            got=_reason(error),
+            hint="check permissions, free space and that its folder is not a file",
+        ) from error
+
+
+def write_text(final: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` as UTF-8 to ``final``, all of it or nothing.
+
+    Raises
+    ------
+    WriteError
+        The file cannot be written.
+    """
+    with atomic_path(final) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(final: str | os.PathLike[str], content: Any) -> None:
+    """Write ``content`` as indented JSON to ``final``, all of it or nothing.
+
+    Parameters
+    ----------
+    final
+        The file to make or to replace.
+    content
+        What ``json`` can take. NaN and infinity have no place in JSON: pass None instead.
+
+    Raises
+    ------
+    WriteError
+        The file cannot be written.
+    ValueError, TypeError
+        ``content`` holds NaN, infinity or something that JSON has no word for. Raised before
+        anything is written.
+    """
+    write_text(final, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        # Some network file systems refuse to flush a folder. The file itself is on the disk
+        # and carries its name by now; reporting it as not written would be the lie.
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    """Name the refusal and the path that it was about: often a folder above ``final``."""
+    if error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
