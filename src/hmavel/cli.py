@@ -1,0 +1,324 @@
+"""The command line: parse, hand over, print. Nothing heavy is imported before parsing."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_DESCRIPTION = """\
+Glacier surface velocity from Landsat-8/9, month by month.
+
+hmavel matches the 15 m panchromatic images (Band 8) of two dates in the frequency domain,
+removes the matching error seen on bare ground, states an error for every value, and turns
+hundreds of such pairs into one velocity map per glacier and month.
+"""
+
+_EPILOG = """\
+first steps:
+  hmavel demo                      a simulated archive, the whole chain, the errors made
+  hmavel pair A_B8.TIF B_B8.TIF --out maps
+                                   the displacement between two images
+  hmavel config > my.toml          every option, explained; edit the paths, then
+  hmavel scenes my.toml            see which scenes would be used, and why not the others
+  hmavel run my.toml               make the months; run it again to resume
+
+exit status:
+  0 done;  1 finished, but some items failed (they are listed);  2 wrong usage or configuration
+"""
+
+_DEMO_EPILOG = """\
+The archive is written to DIR/archive, the products to DIR/out, one picture per glacier to
+DIR. About 2 minutes on 2 cores.
+
+columns of the table (m/yr unless said; over the ice, all months):
+  bias, RMSE, NMAD   of the monthly velocity against the simulated truth
+  gross %            values wrong by more than 50 m/yr and 4 sigma
+  <1s %, <2s %       how often the truth lies within the stated error (68 and 95 are ideal)
+
+examples:
+  hmavel demo
+  hmavel demo --out /tmp/demo --jobs 4
+"""
+
+_PAIR_EPILOG = """\
+REF and SEC are the earlier and the later image: Band-8 GeoTIFFs, whose name or *_MTL.txt
+beside them gives the date, or Landsat product folders.
+
+output, in DIR:
+  displacement.tif   east, north (m), snr, coherence, sigma_east, sigma_north, quality
+  velocity.tif       vx, vy, v, sigma_vx, sigma_vy (m/yr)
+  pair.json          ids, times, matching error before and after, configuration
+
+examples:
+  hmavel pair ref/ sec/ --glaciers rgi.gpkg --out maps
+      stable ground = bare ground outside the outlines, from the 30 m bands and QA
+  hmavel pair A_B8.TIF B_B8.TIF --stable bedrock.shp --out maps
+      stable ground = the polygons
+  hmavel pair A_B8.TIF B_B8.TIF --window 64 --out maps
+      larger windows: less noise and more reach, coarser detail
+"""
+
+_RUN_EPILOG = """\
+output, in the folder of the configuration:
+  <glacier>/velocity_YYYY-MM.tif   the months, UTM, 120 m: vx vy v, their sigma, count, flag
+  <glacier>/velocity.nc            the same as one CF NetCDF cube
+  wgs84/velocity_YYYY-MM.tif       all glaciers in EPSG:4326
+  scenes.csv, pairs.csv            what was used, what not, and why
+  config.toml                      the resolved configuration
+
+A second run does only what is missing or what a changed option makes different.
+
+examples:
+  hmavel run my.toml --dry-run     glaciers, scenes and pairs, without the work
+  hmavel run my.toml --jobs 8
+"""
+
+_SCENES_EPILOG = """\
+One line per glacier and scene: taken or not, the shares of the outline that are valid,
+cloudy and snow-covered, and the reason. The same table is written to scenes.csv in the
+output folder of the configuration.
+
+examples:
+  hmavel scenes my.toml
+  hmavel scenes my.toml --csv > scenes.csv
+"""
+
+_CONFIG_EPILOG = """\
+examples:
+  hmavel config > my.toml
+  hmavel config --out my.toml
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    arguments = parser().parse_args(argv)
+    # Each job is one thread of work; BLAS threads on top would only fight over the cores.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    _log(arguments)
+    from hmavel.errors import ConfigError, HmavelError
+
+    try:
+        return int(arguments.command(arguments))
+    except (HmavelError, ValueError) as error:
+        if arguments.verbose >= 2:
+            raise
+        print(f"hmavel: {error}", file=sys.stderr)
+        # A pair is an item that failed; anything else could not even begin.
+        usage = isinstance(error, ConfigError | ValueError) or arguments.command is not _pair
+        return WRONG_USAGE if usage else SOME_FAILED
+    except KeyboardInterrupt:
+        print("hmavel: interrupted; the same command resumes", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `hmavel scenes ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    common = argparse.ArgumentParser(add_help=False)
+    log = common.add_argument_group("messages")
+    log.add_argument("-v", "--verbose", action="count", default=0,
+                     help="say more; twice: also show where an error came from")
+    log.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
+    log.add_argument("--log-file", type=Path, metavar="FILE",
+                     help="also write every message, with its time, to FILE")
+
+    top = _Parser("hmavel", _DESCRIPTION, _EPILOG)
+    top.add_argument("--version", action=_Version, nargs=0,
+                     default=argparse.SUPPRESS, help="print the version and exit")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, function: Any, summary: str, epilog: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = commands.add_parser(
+            name, help=summary, description=summary[0].upper() + summary[1:] + ".",
+            epilog=epilog, parents=[common],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(command=function)
+        return sub
+
+    demo = add("demo", _demo, "simulate a small Landsat archive, run the whole chain on it, "
+               "and compare the months with the truth", _DEMO_EPILOG)
+    demo.add_argument("--out", type=Path, default=Path("hmavel-demo"), metavar="DIR",
+                      help="folder for the archive and the products (default: ./hmavel-demo)")
+    demo.add_argument("--seed", type=int, default=1, help="of the simulation (default: 1)")
+    _add_jobs(demo)
+
+    pair = add("pair", _pair, "measure the displacement between two images", _PAIR_EPILOG)
+    pair.add_argument("reference", type=Path, metavar="REF", help="the earlier image")
+    pair.add_argument("secondary", type=Path, metavar="SEC", help="the later image")
+    pair.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    pair.add_argument("--stable", type=Path, metavar="VECTOR",
+                      help="polygons of ground that does not move (any vector format; if "
+                      "without coordinate system, the image's is meant)")
+    pair.add_argument("--glaciers", type=Path, metavar="VECTOR",
+                      help="ice outlines: what lies outside and is bare counts as stable")
+    pair.add_argument("--bias", default=None, metavar="MODEL",
+                      help="auto, constant, plane, quadratic, stripes or none (default: auto; "
+                      "none without --stable or --glaciers)")
+    pair.add_argument("--window", type=int, default=None, metavar="PX",
+                      help="side of the fine window, even (default: 32)")
+    pair.add_argument("--coarse", type=int, default=None, metavar="PX",
+                      help="side of the coarse window, which sets the reach (default: 64)")
+    pair.add_argument("--step", type=int, default=None, metavar="PX",
+                      help="spacing of the nodes (default: 8, which is 120 m)")
+    pair.add_argument("--threads", type=int, default=0, metavar="N",
+                      help="threads of the correlator (default: one per core)")
+
+    run = add("run", _run, "make the monthly velocity maps of a configuration", _RUN_EPILOG)
+    run.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
+    run.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    _add_jobs(run)
+
+    scenes = add("scenes", _scenes, "list the scenes of every glacier, taken or not, and why",
+                 _SCENES_EPILOG)
+    scenes.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
+    scenes.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    _add_jobs(scenes)
+
+    config = add("config", _config, "print a commented configuration with every option",
+                 _CONFIG_EPILOG)
+    config.add_argument("--out", type=Path, metavar="FILE", help="write it to FILE instead")
+    return top
+
+
+def _Parser(name: str, description: str, epilog: str) -> argparse.ArgumentParser:  # noqa: N802
+    return argparse.ArgumentParser(
+        prog=name, description=description, epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, default=None, metavar="N",
+                        help="items worked on at a time (default: one per core)")
+
+
+class _Version(argparse.Action):
+    """Print the version; its metadata is read only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        from hmavel import __version__
+
+        print(f"hmavel {__version__}")
+        parser.exit()
+
+
+class _ToStderr(logging.StreamHandler[Any]):
+    """Write to what ``sys.stderr`` is now: a progress bar puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
+def _log(arguments: argparse.Namespace) -> None:
+    level = logging.DEBUG if arguments.verbose else logging.INFO
+    root = logging.getLogger("hmavel")
+    root.handlers.clear()
+    screen = _ToStderr()
+    screen.setFormatter(logging.Formatter("%(message)s"))
+    root.addHandler(screen)
+    if arguments.log_file:
+        try:
+            file = logging.FileHandler(arguments.log_file, encoding="utf-8")
+        except OSError as error:
+            print(f"hmavel: --log-file {arguments.log_file}: {error.strerror}", file=sys.stderr)
+            raise SystemExit(WRONG_USAGE) from None
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        root.addHandler(file)
+        screen.setLevel(logging.WARNING if arguments.quiet else logging.NOTSET)
+    root.setLevel(logging.WARNING if arguments.quiet and not arguments.log_file else level)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from hmavel import demo
+
+    result = demo.demo(arguments.out, jobs=_jobs(arguments), seed=arguments.seed)
+    print(result.text())
+    return _listed(result.failures)
+
+
+def _pair(arguments: argparse.Namespace) -> int:
+    from hmavel import config, workflow
+
+    given = {key: getattr(arguments, key) for key in ("window", "coarse", "step")}
+    correlate = {key: value for key, value in given.items() if value is not None}
+    options: dict[str, Any] = {"correlate": correlate}
+    if arguments.bias is not None:
+        options["bias"] = {"model": arguments.bias}
+    result = workflow.pair_files(
+        arguments.reference, arguments.secondary, arguments.out,
+        stable=arguments.stable, glaciers=arguments.glaciers, threads=arguments.threads,
+        config=config.from_dict(options, source="of the command line"),
+    )
+    print(result.text())
+    return DONE
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from hmavel import config
+
+    settings = config.load(arguments.config)
+    from hmavel import workflow
+
+    jobs = _jobs(arguments)
+    if arguments.dry_run:
+        plan = workflow.plan(settings, jobs=jobs)
+        print(plan.text())
+        return _listed(plan.failures)
+    result = workflow.run(settings, jobs=jobs)
+    print(result.text())
+    return _listed(result.failures)
+
+
+def _scenes(arguments: argparse.Namespace) -> int:
+    from hmavel import config
+
+    settings = config.load(arguments.config)
+    from hmavel import workflow
+
+    plan = workflow.plan(settings, jobs=_jobs(arguments))
+    print(plan.scenes_csv() if arguments.csv else plan.scenes_text(), end="")
+    return _listed(plan.failures)
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from hmavel import config
+
+    text = config.template()
+    if arguments.out is None:
+        print(text, end="")
+        return DONE
+    from hmavel.atomic import atomic_path
+
+    with atomic_path(arguments.out) as path:
+        path.write_text(text, encoding="utf-8")
+    return DONE
+
+
+def _jobs(arguments: argparse.Namespace) -> int | None:
+    if arguments.jobs is not None and arguments.jobs < 0:
+        raise ValueError(f"--jobs: expected 0 (one per core) or more, got {arguments.jobs}")
+    return arguments.jobs if arguments.jobs is None else int(arguments.jobs)
+
+
+def _listed(failures: Sequence[Any]) -> int:
+    if not failures:
+        return DONE
+    print(f"\nfailed ({len(failures)}):", file=sys.stderr)
+    for failure in failures:
+        print(f"  {failure}", file=sys.stderr)
+    return SOME_FAILED

@@ -1,0 +1,400 @@
+"""Every option of a run: its default, unit, range and meaning, one model per stage.
+
+A configuration is a TOML file. Unknown keys are refused at every level, relative paths
+are relative to the file, and the resolved form that is saved beside a run's output can be
+given to ``hmavel run`` again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from hmavel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+
+def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base")
+    path = path.expanduser()
+    return path if base is None or path.is_absolute() else Path(base) / path
+
+
+def _even(value: int) -> int:
+    if value % 2:
+        raise PydanticCustomError("even", "an even number")
+    return value
+
+
+def _month(value: str) -> str:
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value):
+        raise PydanticCustomError("month", 'a month like "2013-04"')
+    return value
+
+
+def _path_row(value: str) -> str:
+    if not re.fullmatch(r"\d{1,3}/\d{1,3}", value):
+        raise PydanticCustomError("wrs", 'a path/row like "140/041"')
+    return value
+
+
+UserPath = Annotated[Path, AfterValidator(_beside_the_file)]
+Even = Annotated[int, AfterValidator(_even)]
+
+
+def _option(
+    default: Any, description: str, unit: str = "", *, example: Any = None, **limits: Any
+) -> Any:
+    """Declare an option; ``example`` stands in the template where the default is not set."""
+    extra = {"unit": unit, "example": example}
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+class Stage(BaseModel):
+    """What the sections share: frozen, and no key but the declared ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Input(Stage):
+    """Where the Landsat scenes are."""
+
+    archive: list[UserPath] = _option(
+        ["landsat"], "Folders that are searched for Landsat-8/9 product folders.", min_length=1
+    )
+    first: date | None = _option(
+        None, "First day of scenes to use.", example=date(2013, 4, 1)
+    )
+    last: date | None = _option(
+        None, "Last day of scenes to use.", example=date(2024, 12, 31)
+    )
+    wrs: list[Annotated[str, AfterValidator(_path_row)]] = _option(
+        [], "WRS-2 path/row to use, such as \"140/041\"; empty = all that are found."
+    )
+
+
+class Glaciers(Stage):
+    """Which glaciers, and the grid around each."""
+
+    inventory: UserPath = _option(
+        Path("glaciers.gpkg"), "Glacier outlines: RGI 6, RGI 7 or any polygon file with ids."
+    )
+    min_area_km2: float = _option(10.0, "Glaciers larger than this.", "km2", ge=0)
+    ids: list[str] = _option([], "Only these glacier ids; empty = all.")
+    bbox: tuple[float, float, float, float] | None = _option(
+        None,
+        "Only glaciers that touch this box: west, south, east, north.",
+        "degrees",
+        example=[73.51, 29.01, 96.99, 42.27],
+    )
+    regions: list[str] = _option([], "Only these RGI first-order regions, such as \"15\".")
+    margin_m: float = _option(
+        3000.0, "Width of the ground around an outline that is measured with it.", "m", ge=0
+    )
+    ice_buffer_m: float = _option(
+        120.0, "Ground nearer to any ice than this is not taken for bare ground.", "m", ge=0
+    )
+
+
+class Mask(Stage):
+    """What counts as cloud, snow and water in the 30 m bands."""
+
+
+class Screening(Stage):
+    """Which scenes are worth correlating for a glacier (fractions of its outline)."""
+
+    min_valid: float = _option(0.6, "Least share with image data.", ge=0, le=1)
+    max_cloud: float = _option(0.3, "Largest share under cloud or its shadow.", ge=0, le=1)
+    max_snow: float = _option(1.0, "Largest share under fresh snow.", ge=0, le=1)
+
+
+class Pairs(Stage):
+    """Which scenes are matched with which."""
+
+    min_days: float = _option(15.0, "Shortest baseline.", "days", gt=0)
+    max_days: float = _option(410.0, "Longest baseline.", "days", gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Pairs:
+        if self.max_days < self.min_days:
+            got = {"got": f"{self.max_days:g} < {self.min_days:g}"}
+            raise PydanticCustomError("order", "max_days >= min_days", got)
+        return self
+
+
+class Correlate(Stage):
+    """The matching of a pair's Band 8 (method.md, section 1)."""
+
+    window: Even = _option(32, "Side of the fine window.", "px (15 m)", ge=8, le=256)
+    coarse: Even = _option(64, "Side of the coarse window, which sets the reach.",
+                           "px (15 m)", ge=8, le=512)
+    step: int = _option(
+        8, "Spacing of the nodes and so of the products: 8 px are 120 m.", "px (15 m)",
+        ge=1, le=64,
+    )
+    domain_windows: bool = _option(
+        False, "Let windows at a margin see only the ice, or only the ground, of their centre."
+    )
+
+    @model_validator(mode="after")
+    def _nested(self) -> Correlate:
+        if self.coarse < self.window:
+            got = {"got": f"{self.coarse} < {self.window}"}
+            raise PydanticCustomError("order", "coarse >= window", got)
+        return self
+
+
+class Bias(Stage):
+    """The matching error, read off bare ground (method.md, section 3)."""
+
+    model: Literal["auto", "constant", "plane", "quadratic", "stripes", "none"] = _option(
+        "auto", "Shape of the error over the scene."
+    )
+
+
+class Uncertainty(Stage):
+    """The static-terrain figures of a pair (method.md, section 4)."""
+
+    method: Literal["robust", "glaft"] = _option(
+        "robust", "Estimator; \"glaft\" gives GLAFT 1.0.0's numbers."
+    )
+    thres_sigma: float = _option(2.0, "Confidence level of the half-widths.", "sigma", gt=0)
+    gridsize: int = _option(60, "Cells of the density mesh along a side.", ge=10, le=1000)
+
+
+class Months(Stage):
+    """The monthly inversion (method.md, section 5)."""
+
+    method: Literal["gp", "smooth", "overlap"] = _option(
+        "gp", "Gaussian process, second differences, or overlap-weighted mean."
+    )
+    first: Annotated[str, AfterValidator(_month)] | None = _option(
+        None, "First month of the products; not set = the first that a pair covers.",
+        example="2013-04",
+    )
+    last: Annotated[str, AfterValidator(_month)] | None = _option(
+        None, "Last month of the products; not set = the last that a pair covers.",
+        example="2024-12",
+    )
+    scene_sigma_m: float | None = _option(
+        None, "Error that the pairs of one scene share, 1 sigma; not set = taken as 0.", "m",
+        example=1.0, ge=0,
+    )
+    smoothness: float | None = _option(
+        None, "Weight of method \"smooth\"; not set = chosen from the data.", example=10.0, gt=0
+    )
+
+
+class Output(Stage):
+    """Where the products go, and which."""
+
+    folder: UserPath = _option(Path("hmavel-out"), "Folder of the products.")
+    wgs84: bool = _option(True, "Also make the region's monthly mosaic in EPSG:4326.")
+
+
+class Run(Stage):
+    """How the work is spread."""
+
+    jobs: int = _option(0, "Pairs or glaciers worked on at a time; 0 = one per core.", ge=0)
+
+
+class Config(Stage):
+    """The whole configuration of ``hmavel run``."""
+
+    input: Input = Input()
+    glaciers: Glaciers = Glaciers()
+    mask: Mask = Mask()
+    screening: Screening = Screening()
+    pairs: Pairs = Pairs()
+    correlate: Correlate = Correlate()
+    bias: Bias = Bias()
+    uncertainty: Uncertainty = Uncertainty()
+    months: Months = Months()
+    output: Output = Output()
+    run: Run = Run()
+
+
+def load(path: Path) -> Config:
+    """Read a configuration from a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or not TOML, a key is unknown (the nearest known one is
+        named), or a value is out of its range.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "config", path, expected="a readable TOML file", got=_brief(error),
+            hint="write one with: hmavel config > my.toml",
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            "config", path, expected="TOML", got=f"{error}",
+            hint="compare the line with the output of: hmavel config",
+        ) from error
+    return from_dict(data, base=path.absolute().parent, source=path)
+
+
+def from_dict(data: dict[str, Any], *, base: Path | None = None, source: object = "") -> Config:
+    """Validate a configuration given as nested tables; ``base`` anchors relative paths."""
+    # An absent section is validated too: its default paths are relative to the file as well.
+    data = {section: {} for section in Config.model_fields} | data
+    try:
+        return Config.model_validate(data, context={"base": base})
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        # An unknown key comes first: it is often the cause of the others.
+        problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
+        expected, got, hint = _explain(dict(problems[0]))
+        if len(problems) > 1:
+            hint += f" ({len(problems) - 1} more: "
+            hint += ", ".join(_dotted(p["loc"]) for p in problems[1:]) + ")"
+        raise ConfigError(
+            "config", source or "values", expected=expected, got=got, hint=hint
+        ) from error
+
+
+def template() -> str:
+    """Return a commented TOML file with every option, its unit, range and default."""
+    head = (
+        "# Configuration of hmavel. Every option is listed with its default;\n"
+        "# lines that begin with a single '#' and a name are not set.\n"
+        "# Relative paths are relative to this file.\n"
+    )
+    return head + _to_toml(Config(), comments=True)
+
+
+def to_toml(config: Config) -> str:
+    """Return the resolved configuration as TOML that ``load`` reads back to the same."""
+    return _to_toml(config, comments=False)
+
+
+def as_json(config: Config) -> dict[str, Any]:
+    """Return the resolved configuration as plain JSON values, for provenance."""
+    return config.model_dump(mode="json")
+
+
+def _to_toml(config: Config, *, comments: bool) -> str:
+    lines: list[str] = []
+    for section, field in type(config).model_fields.items():
+        stage = getattr(config, section)
+        if not type(stage).model_fields:
+            continue
+        lines.append("")
+        if comments:
+            lines.append(f"# {(type(stage).__doc__ or '').strip()}")
+        lines.append(f"[{section}]")
+        del field
+        for key, info in type(stage).model_fields.items():
+            lines.extend(_option_lines(key, getattr(stage, key), info, comments=comments))
+    return "\n".join(lines) + "\n"
+
+
+def _option_lines(key: str, value: Any, info: FieldInfo, *, comments: bool) -> Iterator[str]:
+    extra = info.json_schema_extra
+    extra = extra if isinstance(extra, dict) else {}
+    if comments:
+        facts = [f"unit {extra['unit']}"] if extra.get("unit") else []
+        facts += [f"range {_range(info)}"] if _range(info) else []
+        yield f"# {info.description}" + (f" [{'; '.join(facts)}]" if facts else "")
+    if value is not None:
+        yield f"{key} = {_toml_value(value)}"
+    elif comments:
+        yield f"# {key} = {_toml_value(extra['example'])}"
+
+
+def _range(info: FieldInfo) -> str:
+    if getattr(info.annotation, "__origin__", None) is Literal:
+        return " | ".join(_toml_value(choice) for choice in info.annotation.__args__)  # type: ignore[union-attr]
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    found = [
+        f"{sign} {getattr(limit, name):g}"
+        for limit in info.metadata
+        for name, sign in signs.items()
+        if getattr(limit, name, None) is not None
+    ]
+    even = ["even"] if any(getattr(m, "func", None) is _even for m in info.metadata) else []
+    return ", ".join(found + even)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    # JSON's escapes are a subset of those of a TOML basic string.
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _explain(problem: dict[str, Any]) -> tuple[str, str, str]:
+    """Turn one of pydantic's problems into (expected, got, hint)."""
+    location = problem["loc"]
+    name = _dotted(location)
+    if problem["type"] == "extra_forbidden":
+        section = location[0] if len(location) > 1 else ""
+        where = f"[{section}]" if section else "the top level"
+        return f"a known key in {where}", f"'{location[-1]}'", _nearest(location)
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        return f"a section [{name}]", f"{problem['input']!r}", "see: hmavel config"
+    text = str(problem["msg"]).removeprefix("Input should be ")
+    shown = problem.get("ctx", {}).get("got") or repr(problem["input"])
+    return f"{name}: {text}", shown, "see its range in: hmavel config"
+
+
+def _nearest(location: tuple[Any, ...]) -> str:
+    key = str(location[-1])
+    sections = {
+        name: list(field.annotation.model_fields)  # type: ignore[union-attr]
+        for name, field in Config.model_fields.items()
+    }
+    if len(location) == 1:
+        near = difflib.get_close_matches(key, sections, n=1)
+        if near:
+            return f"did you mean [{near[0]}]?"
+    else:
+        near = difflib.get_close_matches(key, sections.get(str(location[0]), []), n=1)
+        if near:
+            return f"did you mean '{near[0]}'?"
+    for section, keys in sections.items():
+        near = difflib.get_close_matches(key, keys, n=1, cutoff=0.8)
+        if near:
+            return f"did you mean '{near[0]}' of [{section}]?"
+    known = sections.get(str(location[0]), []) if len(location) > 1 else list(sections)
+    return "known are " + ", ".join(known)
+
+
+def _dotted(location: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _brief(error: Exception) -> str:
+    reason = getattr(error, "strerror", None)
+    return str(reason).lower() if reason else f"{type(error).__name__}: {error}"

@@ -1,0 +1,67 @@
+"""The command line: help, exit status, one clear line for what went wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from hmavel import cli, config
+
+COMMANDS = ["demo", "pair", "run", "scenes", "config"]
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_has_examples_of_the_command(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"] if command else ["--help"])
+    assert ended.value.code == cli.DONE
+    text = capsys.readouterr().out
+    assert f"  hmavel {command or 'demo'}" in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+    if command is None:
+        assert all(name in text for name in COMMANDS)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from hmavel.cli import main\n"
+        "try: main(['run', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'rasterio', 'pydantic', 'joblib', 'matplotlib', 'rich'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_config_prints_the_template_or_writes_it(tmp_path, capsys):
+    assert cli.main(["config"]) == cli.DONE
+    assert capsys.readouterr().out == config.template()
+    assert cli.main(["config", "--out", str(tmp_path / "my.toml")]) == cli.DONE
+    assert config.load(tmp_path / "my.toml") == config.from_dict({}, base=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["velocity"], ["pair", "a.tif", "b.tif"], ["run"], ["run", "x", "--jobs", "b"]],
+)
+def test_wrong_usage_is_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == cli.WRONG_USAGE
+    assert "usage: hmavel" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "scenes"])
+def test_a_wrong_configuration_is_status_2_and_one_line(command, tmp_path, capsys):
+    path = tmp_path / "my.toml"
+    path.write_text("[correlate]\nwindw = 32\n")
+    assert cli.main([command, str(path)]) == cli.WRONG_USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        f"hmavel: config {path}: expected a known key in [correlate], got 'windw'; "
+        "did you mean 'window'?"
+    ]

@@ -1,0 +1,88 @@
+"""The configuration: its template, its refusals, its round trip."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from hmavel import config
+from hmavel.errors import ConfigError
+
+
+def write(folder, text):
+    path = folder / "my.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_template_loads_to_the_defaults_and_shows_every_option(tmp_path):
+    loaded = config.load(write(tmp_path, config.template()))
+    defaults = config.from_dict({}, base=tmp_path)
+    assert loaded == defaults
+    sections = tomllib.loads(config.template())
+    for section, field in config.Config.model_fields.items():
+        for key, option in field.annotation.model_fields.items():
+            assert section in sections
+            assert option.description in config.template()
+            assert key in sections[section] or f"# {key} = " in config.template()
+
+
+def test_options_that_are_not_set_have_an_example_that_is_valid(tmp_path):
+    switched_on = [
+        re.sub(r"^# (\w+ = )", r"\1", line)
+        for line in config.template().splitlines()
+    ]
+    loaded = config.load(write(tmp_path, "\n".join(switched_on)))
+    for section in config.Config.model_fields:
+        stage = getattr(loaded, section)
+        assert all(getattr(stage, key) is not None for key in type(stage).model_fields)
+
+
+def test_the_saved_form_reads_back_to_the_same(tmp_path):
+    (tmp_path / "a").mkdir()
+    path = write(
+        tmp_path / "a",
+        '[input]\narchive = ["x y", "/data"]\nfirst = 2014-02-03\nwrs = ["140/041"]\n'
+        '[glaciers]\nids = ["RGI60-15.03734", "quote\\"d"]\nbbox = [73.5, 29, 97, 42.25]\n'
+        "[correlate]\nwindow = 64\n[months]\nscene_sigma_m = 1.5\n",
+    )
+    loaded = config.load(path)
+    assert loaded.input.archive == [tmp_path / "a" / "x y", config.Path("/data")]
+    assert loaded.output.folder == tmp_path / "a" / "hmavel-out"
+    (tmp_path / "b").mkdir()
+    assert config.load(write(tmp_path / "b", config.to_toml(loaded))) == loaded
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[correlate]\nwindw = 32", "expected a known key in [correlate], got 'windw'; "
+         "did you mean 'window'?"),
+        ("[corelate]\nwindow = 32", "got 'corelate'; did you mean [correlate]?"),
+        ("window = 32", "got 'window'; did you mean 'window' of [correlate]?"),
+        ("[pairs]\nxyz = 1", "got 'xyz'; known are min_days"),
+        ("[correlate]\nwindow = 33", "correlate.window: an even number, got 33"),
+        ("[correlate]\nwindow = 4", "correlate.window: greater than or equal to 8, got 4"),
+        ("[correlate]\nwindow = 128", "coarse >= window, got 64 < 128"),
+        ("[pairs]\nmin_days = 500", "max_days >= min_days"),
+        ("[months]\nfirst = '2013-13'", 'a month like "2013-04", got \'2013-13\''),
+        ("[input]\nwrs = ['140-041']", 'a path/row like "140/041", got \'140-041\''),
+        ("[bias]\nmodel = 'cubic'", "bias.model: 'auto', 'constant'"),
+        ("correlate = 3", "expected a section [correlate], got 3"),
+        ("[pairs", "expected TOML, got"),
+        ("[correlate]\nwindw = 3\nstep = 0", "did you mean 'window'? (1 more: correlate.step)"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_file_and_mend(tmp_path, text, said):
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    assert str(caught.value).startswith(f"config {path}: expected ")
+    assert said in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        config.load(tmp_path / "none.toml")
