@@ -1,0 +1,190 @@
+"""Pictures: a glacier's velocity over its relief, and its months with their error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hmavel.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from hmavel._types import BoolArray, FloatArray, Grid, TimeArray
+
+#: Okabe & Ito's blue and vermilion: told apart with every kind of colour vision.
+_MEASURED, _TRUTH = "#0072B2", "#D55E00"
+_KM = 1e-3
+
+
+@dataclass(frozen=True)
+class Series:
+    """The months of one place: speed in m/yr, NaN = blank."""
+
+    label: str
+    row: int  #: cell of the map
+    col: int
+    months: TimeArray  #: (n,) datetime64[M]
+    speed: FloatArray  #: (n,)
+    sigma: FloatArray  #: (n,) 1 sigma
+    truth_times: TimeArray | None = None  #: (k,) datetime64, where a truth is known
+    truth: FloatArray | None = None  #: (k,)
+
+
+def hillshade(height: FloatArray, pixel: float, *, azimuth: float = 315.0) -> FloatArray:
+    """Return the brightness 0 ... 1 of a matt surface lit from 45 degrees above ``azimuth``.
+
+    Parameters
+    ----------
+    height
+        Metres, (rows, cols), row down (north up).
+    pixel
+        Metres.
+    azimuth
+        Of the light, degrees clockwise from north.
+    """
+    down, right = np.gradient(np.asarray(height, float), pixel)
+    sun = np.deg2rad(azimuth)
+    # The slope towards the light; row counts southwards, so d/dnorth is -d/drow.
+    towards = np.sin(sun) * right - np.cos(sun) * down
+    lit = (1.0 - towards) / np.sqrt(2.0 * (1.0 + right**2 + down**2))
+    return np.asarray(np.clip(lit, 0.0, 1.0))
+
+
+def glacier_figure(
+    path: Path,
+    *,
+    title: str,
+    grid: Grid,
+    ice: BoolArray,
+    vx: FloatArray,
+    vy: FloatArray,
+    series: list[Series],
+    relief: tuple[FloatArray, Grid] | None = None,
+) -> None:
+    """Draw a glacier as PNG: its mean velocity over the relief, and the months of places.
+
+    Parameters
+    ----------
+    path
+        The PNG to write.
+    title
+        Over both panels.
+    grid, ice, vx, vy
+        The map: true on the glacier, and the velocity in m/yr, NaN = blank.
+    series
+        One to three places; each is marked on the map.
+    relief
+        Height in metres and its grid (same CRS), for the shading; None leaves it white.
+    """
+    from matplotlib.figure import Figure as NewFigure
+
+    height, width = _extent_km(grid)
+    map_width = float(np.clip(5.2 * width / height, 3.2, 7.5))
+    figure = NewFigure(figsize=(map_width + 7.0, 5.4), layout="constrained", dpi=110)
+    panels = figure.add_gridspec(len(series), 2, width_ratios=[map_width, 5.0])
+    _draw_map(figure, figure.add_subplot(panels[:, 0]), grid, ice, vx, vy, series, relief)
+    first: Axes | None = None
+    for index, place in enumerate(series):
+        axes = figure.add_subplot(panels[index, 1], sharex=first)
+        first = first or axes
+        _draw_series(axes, place, legend=index == 0)
+        axes.tick_params(labelbottom=index == len(series) - 1)
+    figure.suptitle(title, fontsize=12)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _extent_km(grid: Grid) -> tuple[float, float]:
+    return (grid.shape[0] * grid.pixel * _KM, grid.shape[1] * grid.pixel * _KM)
+
+
+def _box_km(grid: Grid) -> tuple[float, float, float, float]:
+    left, bottom, right, top = grid.bounds
+    return (left * _KM, right * _KM, bottom * _KM, top * _KM)
+
+
+def _draw_map(
+    figure: Figure,
+    axes: Axes,
+    grid: Grid,
+    ice: BoolArray,
+    vx: FloatArray,
+    vy: FloatArray,
+    series: list[Series],
+    relief: tuple[FloatArray, Grid] | None,
+) -> None:
+    if relief is not None:
+        heights, where = relief
+        axes.imshow(
+            hillshade(heights, where.pixel), extent=_box_km(where), cmap="gray", vmin=0.0,
+            vmax=1.05, interpolation="bilinear",
+        )
+    speed = np.where(ice, np.hypot(vx, vy), np.nan)
+    known = speed[np.isfinite(speed)]
+    top = float(np.percentile(known, 99.5)) if known.size else 1.0
+    image = axes.imshow(
+        speed, extent=_box_km(grid), cmap="viridis", vmin=0.0, vmax=max(top, 1.0), alpha=0.9,
+        interpolation="nearest",
+    )
+    x, y = grid.x(np.arange(grid.shape[1])) * _KM, grid.y(np.arange(grid.shape[0])) * _KM
+    if 0 < ice.sum() < ice.size:
+        axes.contour(x, y, ice.astype(float), levels=[0.5], colors="black", linewidths=0.8)
+    _draw_arrows(axes, x, y, np.where(ice, vx, np.nan), np.where(ice, vy, np.nan), top)
+    for place in series:
+        point = (x[place.col], y[place.row])
+        axes.plot(*point, "o", markersize=9, color="white", markeredgecolor="black")
+        axes.annotate(place.label, point, ha="center", va="center", fontsize=7, color="black")
+    axes.set(aspect="equal", xlabel="easting, km", ylabel="northing, km")
+    left, right, low, high = _box_km(grid)
+    axes.set(xlim=(left, right), ylim=(low, high))
+    axes.ticklabel_format(style="plain", useOffset=False)
+    figure.colorbar(image, ax=axes, shrink=0.8, extend="max", label="mean speed, m/yr")
+
+
+def _draw_arrows(
+    axes: Axes, x: FloatArray, y: FloatArray, vx: FloatArray, vy: FloatArray, top: float
+) -> None:
+    """Draw the direction of flow about every twentieth of the map, where it is not noise."""
+    every = max(2, round(max(vx.shape) / 22))
+    part = (slice(every // 2, None, every),) * 2
+    u, v = vx[part], vy[part]
+    size = np.hypot(u, v)
+    with np.errstate(invalid="ignore"):
+        shown = size > 0.15 * top
+    scale = np.sqrt(np.maximum(size, 1e-9) * max(top, 1e-9))  # small ones stay visible
+    east, north = np.meshgrid(x[part[1]], y[part[0]])
+    axes.quiver(
+        east[shown], north[shown], (u / scale)[shown], (v / scale)[shown], color="white",
+        edgecolor="black", linewidth=0.4, scale=26, width=0.006, pivot="mid",
+    )
+
+
+def _draw_series(axes: Axes, place: Series, *, legend: bool) -> None:
+    # A month's value stands in its middle.
+    middle = place.months.astype("datetime64[D]") + np.timedelta64(14, "D")
+    low, high = place.speed - place.sigma, place.speed + place.sigma
+    band: dict[str, Any] = {"color": _MEASURED, "linewidth": 0}
+    axes.fill_between(middle, place.speed - 2 * place.sigma, place.speed + 2 * place.sigma,
+                      alpha=0.15, label="2 sigma", **band)
+    axes.fill_between(middle, low, high, alpha=0.3, label="1 sigma", **band)
+    axes.plot(middle, place.speed, "o-", color=_MEASURED, markersize=4, linewidth=1.2,
+              label="measured")
+    if place.truth is not None and place.truth_times is not None:
+        axes.plot(place.truth_times, place.truth, "--", color=_TRUTH, linewidth=1.6,
+                  label="truth")
+    axes.set(ylabel="speed, m/yr", ylim=(0.0, None), title=f"place {place.label}")
+    axes.title.set_fontsize(9)
+    axes.grid(alpha=0.3)
+    if legend:
+        axes.legend(loc="upper left", ncols=4, fontsize=8, frameon=False)
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]

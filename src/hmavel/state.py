@@ -1,0 +1,89 @@
+"""What a second run may skip: the fingerprints of finished work, and the tables on disk.
+
+Work is done when its file is complete (files appear under their name only when they are)
+and carries the fingerprint of what it was made from. Nothing else is remembered.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from hmavel.atomic import write_json, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from hmavel._types import Grid, Scene
+
+#: Name of the fingerprint in tags, attributes and JSON.
+KEY = "fingerprint"
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a short digest of the parts: plain values, lists and mappings of them."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def scene_facts(scene: Scene) -> list[Any]:
+    """Return what changes when a scene's files do: names, sizes and times of change."""
+    files = sorted({*scene.bands.values(), *(() if scene.path.is_file() else _mtl(scene.path))})
+    facts: list[Any] = [scene.id]
+    for file in files:
+        status = file.stat()
+        facts.append([file.name, status.st_size, status.st_mtime_ns])
+    return facts
+
+
+def _mtl(folder: Path) -> Iterable[Path]:
+    return (file for file in folder.iterdir() if "_MTL." in file.name)
+
+
+def grid_facts(grid: Grid) -> list[Any]:
+    """Return the grid as plain values."""
+    return [grid.crs.to_string(), list(grid.transform)[:6], list(grid.shape)]
+
+
+def is_done(record: Path, expected: str, files: Iterable[Path] = ()) -> bool:
+    """Tell whether ``record`` says that this very work is done and its files are there."""
+    return read_record(record).get(KEY) == expected and all(file.is_file() for file in files)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a JSON record; a missing or damaged one is empty, and its work is done again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_record(path: Path, expected: str, **content: Any) -> None:
+    """Write the record that its work is done, after its files."""
+    write_json(path, {KEY: expected, **content})
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Return a table as CSV; numbers that are not finite are empty fields."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _field(row.get(key)) for key in columns})
+    return stream.getvalue()
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write a table as CSV, all of it or nothing."""
+    write_text(path, csv_text(rows, columns))
+
+
+def _field(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.6g}" if value == value and abs(value) != float("inf") else ""
+    return "" if value is None else value
