@@ -1,0 +1,499 @@
+"""The only place that opens raster files.
+
+Reading is by windows on the file's own lattice, in the file's own data type; writing is
+atomic and, by default, a valid cloud-optimised GeoTIFF. Whatever GDAL says about a damaged
+file comes out as one ``ReadError`` that names the file and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import rasterio.warp
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from hmavel._types import Grid
+from hmavel.atomic import atomic_path
+from hmavel.errors import GridMismatchError, HmavelError, ReadError, WriteError
+from hmavel.lattice import LATTICE_TOLERANCE, crs_name, lattice_offset
+
+#: Rotation that is rounding of the transform and not meant, relative to the pixel.
+_ROTATION_TOLERANCE = 1e-6
+_BLOCK = 512
+#: ``rasterio.open`` speaks of a missing transform by a warning; silencing it touches a
+#: process-wide list, which two threads must not do at once.
+_open_lock = threading.Lock()
+
+_METHODS = {
+    name: Resampling[name]
+    for name in ("nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "max")
+}
+
+
+@dataclass(frozen=True)
+class RasterReader:
+    """An open raster: one header read, any number of windows.
+
+    Not to be shared between threads; open the file once in each.
+    """
+
+    path: Path
+    grid: Grid
+    dtype: np.dtype[Any]
+    descriptions: tuple[str, ...]  #: of each band, "" where it has none
+    units: tuple[str, ...]
+    nodata: float | None  #: as the file declares it
+    tags: Mapping[str, str]
+    _dataset: Any
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return len(self.descriptions)
+
+    def read(
+        self, band: int = 1, *, window: Grid | None = None, fill: float = 0
+    ) -> tuple[NDArray[Any], Grid]:
+        """Read a band, or the part of it that ``window`` covers.
+
+        Parameters
+        ----------
+        band
+            Number of the band; 1 is the first.
+        window
+            A grid on this file's lattice and in its CRS, None for the whole file. It may
+            reach outside.
+        fill
+            Value of what lies outside. It must be one that the file's type can hold.
+
+        Returns
+        -------
+        (array, grid)
+            The values as stored, shape ``grid.shape``, and ``window`` itself or the file's
+            grid.
+
+        Raises
+        ------
+        ReadError
+            No such band, or the file is damaged where it was read.
+        GridMismatchError
+            ``window`` has another CRS or lies between this file's pixels.
+        ValueError
+            ``window`` is empty, or ``fill`` does not fit the type.
+        """
+        if not 1 <= band <= self.count:
+            raise ReadError(
+                "read",
+                self.path,
+                expected=f"band {band}",
+                got=f"a file of {self.count} band(s)",
+                hint="check which file was given",
+            )
+        if window is None:
+            return self._read(band, Window(0, 0, *self.grid.shape[::-1])), self.grid
+        row, col = self._offset(window)
+        rows, cols = window.shape
+        top, left = max(row, 0), max(col, 0)
+        bottom, right = min(row + rows, self.grid.shape[0]), min(col + cols, self.grid.shape[1])
+        inside = bottom > top and right > left
+        if inside and (bottom - top, right - left) == (rows, cols):
+            return self._read(band, Window(col, row, cols, rows)), window
+        array = np.full((rows, cols), self._checked(fill))
+        if inside:
+            part = self._read(band, Window(left, top, right - left, bottom - top))
+            array[top - row : bottom - row, left - col : right - col] = part
+        return array, window
+
+    def _checked(self, fill: float) -> Any:
+        if np.issubdtype(self.dtype, np.integer):
+            limits = np.iinfo(self.dtype)
+            if not (limits.min <= fill <= limits.max and fill == int(fill)):
+                raise ValueError(
+                    f"read {self.path}: expected a fill that {self.dtype} can hold, "
+                    f"got {fill}; read with fill=0 and mask afterwards"
+                )
+        return self.dtype.type(fill)
+
+    def _offset(self, window: Grid) -> tuple[int, int]:
+        if min(window.shape) < 1:
+            raise ValueError(
+                f"read {self.path}: expected a window with pixels, got shape {window.shape}; "
+                "check how the window was made"
+            )
+        row, col, apart = lattice_offset(self.grid, window, item=self.path)
+        if apart > LATTICE_TOLERANCE:
+            raise GridMismatchError(
+                "read",
+                self.path,
+                expected="a window on the file's own pixels",
+                got=f"one that is up to {apart:.3g} px off them",
+                hint="make the window with covering_window, or resample",
+            )
+        return row, col
+
+    def _read(self, band: int, window: Window) -> NDArray[Any]:
+        try:
+            array: NDArray[Any] = self._dataset.read(band, window=window)
+        except (RasterioError, CPLE_BaseError, OSError) as error:
+            raise ReadError(
+                "read",
+                self.path,
+                expected="pixels that can be decoded",
+                got=str(error.__cause__ or error),
+                hint="the file is damaged or incomplete: fetch it again",
+            ) from error
+        return array
+
+
+@contextmanager
+def open_raster(
+    path: str | os.PathLike[str], *, crs: CRS | None = None
+) -> Iterator[RasterReader]:
+    """Open a raster for reading by windows.
+
+    Parameters
+    ----------
+    path
+        Any raster that GDAL reads.
+    crs
+        Used when the file has a transform and no coordinate system. It does not override one.
+
+    Yields
+    ------
+    RasterReader
+
+    Raises
+    ------
+    ReadError
+        The file is missing, not a raster, shorter than its header says, has no coordinate
+        system or no transform, or its grid is rotated or has south up.
+    """
+    path = Path(path)
+    dataset = _open(path)
+    with dataset:
+        _check_complete(path, dataset)
+        yield RasterReader(
+            path=path,
+            grid=_grid_of(path, dataset, crs),
+            dtype=np.dtype(dataset.dtypes[0]),
+            descriptions=tuple(text or "" for text in dataset.descriptions),
+            units=tuple(text or "" for text in dataset.units),
+            nodata=None if dataset.nodata is None else float(dataset.nodata),
+            tags=dataset.tags(),
+            _dataset=dataset,
+        )
+
+
+def read_grid(path: str | os.PathLike[str], *, crs: CRS | None = None) -> Grid:
+    """Read where a raster lies, without its pixels; arguments and errors of `open_raster`."""
+    with open_raster(path, crs=crs) as reader:
+        return reader.grid
+
+
+def read_band(
+    path: str | os.PathLike[str],
+    band: int = 1,
+    *,
+    window: Grid | None = None,
+    fill: float = 0,
+    crs: CRS | None = None,
+) -> tuple[NDArray[Any], Grid]:
+    """Open, read one band or a part of it, close.
+
+    See `open_raster` and `RasterReader.read` for arguments and errors; to read many windows
+    of one file, open it once.
+    """
+    with open_raster(path, crs=crs) as reader:
+        return reader.read(band, window=window, fill=fill)
+
+
+def write_geotiff(
+    path: str | os.PathLike[str],
+    bands: Mapping[str, NDArray[Any]],
+    grid: Grid,
+    *,
+    units: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    cog: bool = True,
+) -> None:
+    """Write named bands to one float32 GeoTIFF with NaN as no-data, all of it or nothing.
+
+    Parameters
+    ----------
+    path
+        The file to make or to replace.
+    bands
+        Name -> array of ``grid.shape``, real, in the order of the file. Integers up to 2**24
+        stay exact in float32; booleans become 0 and 1.
+    grid
+        Where the arrays lie.
+    units
+        Name -> unit of the bands that have one.
+    tags
+        Metadata of the file.
+    cog
+        A cloud-optimised GeoTIFF (overviews by averaging, which also averages codes and flags:
+        read those at full resolution), else a plain one.
+
+    Raises
+    ------
+    WriteError
+        The file cannot be written.
+    ValueError
+        No bands, a band of another shape or type, or a unit for a band that is not there.
+
+    Notes
+    -----
+    Blocks of 512, DEFLATE with the floating-point predictor. Beside ``bands`` one float32 copy
+    of them is in memory while a COG is made, since its overviews come first in the file.
+    """
+    units, tags = dict(units or {}), dict(tags or {})
+    _check_bands(path, bands, grid, units)
+    profile: dict[str, Any] = {
+        "width": grid.shape[1],
+        "height": grid.shape[0],
+        "count": len(bands),
+        "dtype": "float32",
+        "nodata": np.nan,
+        "crs": grid.crs,
+        "transform": grid.transform,
+    }
+    packing = {"compress": "DEFLATE", "bigtiff": "IF_SAFER"}
+    with atomic_path(path) as temporary:
+        try:
+            if cog:
+                with rasterio.open("", "w", driver="MEM", **profile) as memory:
+                    _fill_dataset(memory, bands, units, tags)
+                    rasterio.shutil.copy(
+                        memory,
+                        temporary,
+                        driver="COG",
+                        blocksize=_BLOCK,
+                        predictor="FLOATING_POINT",
+                        overview_resampling="AVERAGE",
+                        **packing,
+                    )
+            else:
+                if max(grid.shape) > _BLOCK:
+                    packing |= {"tiled": "YES", "blockxsize": "512", "blockysize": "512"}
+                with rasterio.open(
+                    temporary, "w", driver="GTiff", predictor=3, **profile, **packing
+                ) as file:
+                    _fill_dataset(file, bands, units, tags)
+            _check_written(temporary)
+        except (RasterioError, CPLE_BaseError, ReadError) as error:
+            raise WriteError(
+                "write",
+                path,
+                expected="a GeoTIFF that can be written",
+                got=error.got if isinstance(error, HmavelError) else str(error),
+                hint="check permissions and free space",
+            ) from error
+
+
+def resample(
+    array: NDArray[Any],
+    grid: Grid,
+    target: Grid,
+    method: str = "cubic",
+    *,
+    fill: int = 0,
+) -> NDArray[Any]:
+    """Bring ``array`` from ``grid`` to the pixels of ``target``, across coordinate systems too.
+
+    Parameters
+    ----------
+    array
+        Shape ``grid.shape``. NaN of a float array is no-data. A boolean array comes back as
+        one: "max" is the OR of the pixels that a target pixel covers, "average" a majority.
+    grid, target
+        Where the array is, and where it is wanted.
+    method
+        "nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average" or "max".
+    fill
+        What pixels of an integer or boolean array get where it does not reach (a float array
+        has NaN there).
+
+    Returns
+    -------
+    ndarray
+        Shape ``target.shape``, the type of ``array``.
+
+    Raises
+    ------
+    ValueError
+        An unknown method or a shape that is not the grid's.
+    GridMismatchError
+        There is no transformation between the two coordinate systems.
+
+    Notes
+    -----
+    Positions are exact to 1/1000 px (GDAL's own default, 1/8 px, is more than a glacier moves
+    in many a pair). Components of vectors are not rotated: see ``velocity.rotate``.
+    """
+    if method not in _METHODS:
+        raise ValueError(
+            f"resample: expected a method out of {', '.join(_METHODS)}, got {method!r}; "
+            "choose one of them"
+        )
+    if array.shape != grid.shape:
+        raise ValueError(
+            f"resample: expected an array of the grid's shape {grid.shape}, got {array.shape}; "
+            "give the grid that belongs to the array"
+        )
+    floating = np.issubdtype(array.dtype, np.floating)
+    source = array.astype(np.uint8) if array.dtype == bool else array
+    nodata = np.nan if floating else None
+    out = np.full(target.shape, np.nan if floating else fill, dtype=source.dtype)
+    try:
+        rasterio.warp.reproject(
+            source,
+            out,
+            src_transform=grid.transform,
+            src_crs=grid.crs,
+            src_nodata=nodata,
+            dst_transform=target.transform,
+            dst_crs=target.crs,
+            dst_nodata=nodata,
+            init_dest_nodata=False,
+            resampling=_METHODS[method],
+            tolerance=LATTICE_TOLERANCE,
+        )
+    except (RasterioError, CPLE_BaseError) as error:
+        raise GridMismatchError(
+            "resample",
+            crs_name(target.crs),
+            expected=f"a coordinate system that can be reached from {crs_name(grid.crs)}",
+            got=str(error),
+            hint="check both coordinate systems",
+        ) from error
+    return out.astype(bool) if array.dtype == bool else out
+
+
+def _open(path: Path) -> Any:
+    if path.is_dir():
+        raise ReadError(
+            "read",
+            path,
+            expected="a raster file",
+            got="a folder",
+            hint="give the file inside it",
+        )
+    try:
+        with _open_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
+    except (RasterioError, CPLE_BaseError, OSError) as error:
+        missing = not path.exists() and not str(path).startswith("/vsi")
+        raise ReadError(
+            "read",
+            path,
+            expected="a raster file",
+            got="no such file" if missing else str(error),
+            hint="check the path" if missing else "the file is damaged: fetch it again",
+        ) from error
+
+
+def _check_complete(path: Path, dataset: Any) -> None:
+    """Notice a download that broke off before its last block, which the header cannot tell."""
+    if dataset.driver != "GTiff" or not path.is_file():
+        return
+    height, width = dataset.block_shapes[-1]
+    last = f"{-(-dataset.width // width) - 1}_{-(-dataset.height // height) - 1}"
+    items = [
+        dataset.get_tag_item(f"BLOCK_{what}_{last}", "TIFF", bidx=dataset.count)
+        for what in ("OFFSET", "SIZE")
+    ]
+    if None in items:  # a sparse file: blocks that are all no-data are not stored
+        return
+    end, size = sum(int(item) for item in items), path.stat().st_size
+    if end > size:
+        raise ReadError(
+            "read",
+            path,
+            expected=f"at least {end} bytes, as its header says",
+            got=f"{size}",
+            hint="the file is incomplete: fetch it again",
+        )
+
+
+def _grid_of(path: Path, dataset: Any, crs: CRS | None) -> Grid:
+    transform, found = dataset.transform, dataset.crs or crs
+
+    def error(expected: str, got: str, hint: str) -> ReadError:
+        return ReadError("read", path, expected=expected, got=got, hint=hint)
+
+    if transform == Affine.identity():
+        raise error("a georeferenced raster", "no transform", "use the original product's file")
+    if found is None:
+        raise error(
+            "a coordinate system", "none", "state it if you know it, or use the original file"
+        )
+    a, b, d, e = transform.a, transform.b, transform.d, transform.e
+    if max(abs(b), abs(d)) > _ROTATION_TOLERANCE * max(abs(a), abs(e)):
+        raise error(
+            "a north-up grid",
+            f"a rotated one (terms {b:g} and {d:g})",
+            "warp it to a north-up grid first",
+        )
+    if a <= 0 or e >= 0:
+        raise error(
+            "a north-up grid",
+            f"columns that run {'east' if a > 0 else 'west'} and rows that run "
+            f"{'south' if e < 0 else 'north'}",
+            "flip it to a north-up grid first",
+        )
+    return Grid(found, Affine(a, 0.0, transform.c, 0.0, e, transform.f), dataset.shape)
+
+
+def _check_bands(
+    path: Any, bands: Mapping[str, NDArray[Any]], grid: Grid, units: Mapping[str, str]
+) -> None:
+    if not bands:
+        raise ValueError(f"write {path}: expected bands, got none; pass name -> array")
+    for name, array in bands.items():
+        if array.shape != grid.shape or array.dtype.kind not in "fiub":
+            raise ValueError(
+                f"write {path}: expected band {name!r} to be real, of shape {grid.shape}, "
+                f"got {array.dtype}, {array.shape}; give the grid that belongs to the arrays"
+            )
+    if strangers := sorted(set(units) - set(bands)):
+        raise ValueError(
+            f"write {path}: expected units of the bands {', '.join(bands)}, got one for "
+            f"{', '.join(strangers)}; check the spelling"
+        )
+
+
+def _fill_dataset(
+    dataset: Any,
+    bands: Mapping[str, NDArray[Any]],
+    units: Mapping[str, str],
+    tags: Mapping[str, str],
+) -> None:
+    for index, (name, array) in enumerate(bands.items(), start=1):
+        dataset.write(np.asarray(array, dtype=np.float32), index)
+        dataset.set_band_description(index, name)
+    dataset.units = tuple(units.get(name, "") for name in bands)
+    dataset.update_tags(**tags)
+
+
+def _check_written(path: Path) -> None:
+    """GDAL may close a file on a full disk without a word: see that it is all there."""
+    with rasterio.open(path) as dataset:
+        _check_complete(path, dataset)
