@@ -1,0 +1,411 @@
+"""Landsat scenes on disk: find their files, know their time, read their bands.
+
+A scene is a product folder, a Band-8 file with its MTL beside it, or a bare Band-8 GeoTIFF.
+Nothing is read into memory until a band is asked for, and then only the window in use.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio.warp
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+
+from hmavel._types import FloatArray, Grid, Scene
+from hmavel.errors import ReadError
+from hmavel.mtl import (
+    Metadata,
+    ProductId,
+    overpass_time,
+    parse_product_id,
+    read_mtl,
+    to_ms,
+)
+from hmavel.raster import RasterReader, open_raster, read_grid
+from hmavel.scene_files import (
+    MTL_NAME,
+    band_files,
+    band_of,
+    list_files,
+    metadata_beside,
+    own_metadata,
+    scene_error,
+    without_b8,
+)
+
+__all__ = [
+    "FILL",
+    "SATURATED",
+    "open_scene",
+    "parse_product_id",
+    "read_b8",
+    "read_dn",
+    "read_mtl",
+    "read_qa",
+    "read_radsat",
+    "reflectance",
+    "scene_grid",
+]
+
+logger = logging.getLogger(__name__)
+
+#: DN where a Level-1 scene has no image.
+FILL = 0
+#: DN at the sensor's ceiling. QA_RADSAT has no bit for Band 8, so the number itself is kept.
+SATURATED = 65535
+
+#: 20160718, 2016-07-18, either with T203706 or T20:37:06 behind it.
+_DATE = re.compile(
+    r"(?<!\d)(20\d{2})(-?)(\d{2})\2(\d{2})(?:T(\d{2}):?(\d{2}):?(\d{2})Z?)?(?!\d)"
+)
+
+
+def open_scene(
+    path: str | os.PathLike[str],
+    *,
+    time: np.datetime64 | datetime | str | None = None,
+    crs: CRS | None = None,
+    need_b8: bool = True,
+) -> Scene:
+    """Find out what a Landsat-8/9 scene is, when it was taken and where its bands are.
+
+    Parameters
+    ----------
+    path
+        A product folder (Collection 1 or 2, or from before); or a Band-8 file, whose MTL may
+        lie beside it among those of other scenes; or any single-band GeoTIFF.
+    time
+        UTC. Goes before what the MTL or the name say; needed when neither says anything.
+    crs
+        For a file that has a transform and no coordinate system.
+    need_b8
+        False to accept a product without Band 8 (every Level-2 product), for masks. ``grid``
+        is then that of the first other band.
+
+    Returns
+    -------
+    Scene
+        ``bands`` holds the files that are there. A scene without MTL has no ``reflectance``.
+
+    Raises
+    ------
+    ReadError
+        A path that is not there, a file that is damaged or has no georeferencing.
+    SceneError
+        Half-downloaded folder, MTL of another scene, no Band 8, no time, not Landsat 8 or 9.
+
+    Notes
+    -----
+    Without MTL and ``time``, the time comes from the file name. A name that has a date and no
+    time of day gives the day's overpass as estimated by ``mtl.overpass_time``, which is a few
+    minutes off (1e-4 of a 16-day baseline) and is logged as a warning.
+    """
+    path = Path(path)
+    given = None if time is None else _utc(time)
+    if path.is_dir():
+        return _open_folder(path, given, crs, need_b8)
+    if not path.exists():
+        raise ReadError(
+            "read", path, expected="a scene", got="no such file", hint="check the path"
+        )
+    if path.name.lower().endswith((".tar", ".tar.gz", ".tgz", ".zip")):
+        raise scene_error(
+            path, "a product folder", "an archive", "extract it and give the folder"
+        )
+    if MTL_NAME.fullmatch(path.name):
+        raise scene_error(
+            path, "a product folder or a Band-8 file", "its MTL", "give the folder"
+        )
+    return _open_file(path, given, crs)
+
+
+def scene_grid(scene: Scene, band: str = "B8") -> Grid:
+    """Return the grid of a band without reading it: 30 m for most, 15 m for ``"B8"``.
+
+    Raises
+    ------
+    SceneError, ReadError
+        The scene has no such band; its file is damaged.
+    """
+    return read_grid(_band_path(scene, band), crs=scene.grid.crs)
+
+
+def read_dn(
+    scene: Scene, band: str, window: Grid | None = None, *, fill: float = FILL
+) -> tuple[NDArray[Any], Grid]:
+    """Read a band's numbers as they are stored.
+
+    Parameters
+    ----------
+    scene
+        As `open_scene` returns it.
+    band
+        "B1" ... "B11", "QA_PIXEL", "QA_RADSAT".
+    window
+        A grid on the pixels of this band (see ``lattice.covering_window``); it may reach
+        outside the scene. None for the whole band.
+    fill
+        What lies outside.
+
+    Returns
+    -------
+    (array, grid)
+        In the file's data type, and where it lies.
+
+    Raises
+    ------
+    SceneError
+        The scene has no such band.
+    ReadError
+        The file is damaged.
+    GridMismatchError
+        ``window`` lies between the pixels of the band, or has another coordinate system.
+    """
+    with open_raster(_band_path(scene, band), crs=scene.grid.crs) as reader:
+        return reader.read(_index(reader, band), window=window, fill=fill)
+
+
+def read_b8(scene: Scene, window: Grid | None = None) -> tuple[FloatArray, Grid]:
+    """Read Band 8 for correlation; arguments and errors of `read_dn`.
+
+    Returns
+    -------
+    (array, grid)
+        float32 DN, NaN where the scene has no image (DN 0, the file's no-data value, outside
+        the file). Saturated pixels keep their number, 65535.0: the correlator tells them
+        from fill. A file of floats (a reflectance, a filtered image) has NaN only where it is
+        not finite or no-data: there 0 is a value.
+    """
+    return _read_float(scene, "B8", window)
+
+
+def reflectance(scene: Scene, band: str, window: Grid | None = None) -> tuple[FloatArray, Grid]:
+    """Read a band as reflectance; arguments and errors of `read_dn`.
+
+    Returns
+    -------
+    (array, grid)
+        float32. Level 1: top of atmosphere, (M DN + A) / sin(sun elevation) with the M and A
+        of the MTL and the sun at the scene's centre. Level 2: surface, M DN + A. NaN at fill.
+        A saturated pixel has the reflectance of DN 65535: a lower bound.
+
+    Raises
+    ------
+    SceneError
+        Also when the scene has no MTL, its MTL no coefficients for the band, or the sun is
+        not above the horizon.
+    """
+    pair = (scene.reflectance or {}).get(band)
+    if pair is None:
+        raise scene_error(
+            scene.path,
+            f"reflectance coefficients of {band}",
+            "none" if scene.reflectance else "a scene without MTL",
+            "fetch the complete product",
+        )
+    scale, offset = pair
+    if not scene.level.startswith("L2"):
+        if not scene.sun_elevation > 0:
+            raise scene_error(
+                scene.path,
+                "a sun above the horizon",
+                f"an elevation of {scene.sun_elevation} degrees",
+                "leave night scenes out",
+            )
+        sine = math.sin(math.radians(scene.sun_elevation))
+        scale, offset = scale / sine, offset / sine
+    array, grid = _read_float(scene, band, window)
+    array *= np.float32(scale)
+    array += np.float32(offset)
+    return array, grid
+
+
+def read_qa(scene: Scene, window: Grid | None = None) -> tuple[NDArray[Any], Grid]:
+    """Read QA_PIXEL, uint16 bits; outside the scene bit 0 (fill). Errors of `read_dn`."""
+    return read_dn(scene, "QA_PIXEL", window, fill=1)
+
+
+def read_radsat(scene: Scene, window: Grid | None = None) -> tuple[NDArray[Any], Grid]:
+    """Read QA_RADSAT, uint16 bits; outside the scene 0. Errors of `read_dn`."""
+    return read_dn(scene, "QA_RADSAT", window, fill=0)
+
+
+def _read_float(scene: Scene, band: str, window: Grid | None) -> tuple[FloatArray, Grid]:
+    with open_raster(_band_path(scene, band), crs=scene.grid.crs) as reader:
+        floating = np.issubdtype(reader.dtype, np.floating)
+        outside = float("nan") if floating else FILL
+        raw, grid = reader.read(_index(reader, band), window=window, fill=outside)
+        nodata = reader.nodata
+    missing = ~np.isfinite(raw) if floating else raw == FILL
+    if nodata is not None and not math.isnan(nodata):
+        missing |= raw == nodata
+    array = raw.astype(np.float32)
+    array[missing] = np.nan
+    return array, grid
+
+
+def _open_folder(
+    folder: Path, given: np.datetime64 | None, crs: CRS | None, need_b8: bool
+) -> Scene:
+    files = list_files(folder)
+    found = [file for file in files if MTL_NAME.fullmatch(file.name)]
+    if not found:
+        got = "no MTL" if files else "an empty folder"
+        raise scene_error(folder, "a product folder", got, "fetch the complete product")
+    if len({file.stem.upper() for file in found}) > 1:
+        names = ", ".join(file.name for file in found)
+        raise scene_error(
+            folder, "one product", f"the MTLs {names}", "give one Band-8 file instead"
+        )
+    metadata = own_metadata(read_mtl(max(found, key=lambda file: file.suffix.lower())))
+    bands = band_files(folder, files, metadata.product)
+    if "B8" not in bands and need_b8:
+        raise without_b8(folder, files, metadata)
+    if not bands:
+        raise scene_error(folder, "band files", "only the MTL", "fetch the complete product")
+    return _scene(folder, metadata, bands, given, crs)
+
+
+def _open_file(file: Path, given: np.datetime64 | None, crs: CRS | None) -> Scene:
+    product = parse_product_id(file.name)
+    band = band_of(file, product)
+    if band is not None and band[0] != "B8":
+        raise scene_error(file, "a Band-8 file", f"{band[0]}", "give the B8 file or the folder")
+    files = list_files(file.parent)
+    metadata = metadata_beside(file, product, files)
+    if metadata is not None:
+        bands = band_files(file.parent, files, metadata.product, b8=file)
+        return _scene(file, metadata, bands, given, crs)
+    if product is not None:
+        _require_oli(file, product)
+    grid = read_grid(file, crs=crs)
+    return Scene(
+        id=product.id if product else file.stem,
+        time=_time_from_name(file, product, grid) if given is None else given,
+        path=file,
+        bands={"B8": file},
+        grid=grid,
+        sensor=product.sensor if product else "",
+        wrs=product.wrs if product else None,
+        level=product.level if product else "",
+        tier=product.tier if product else "",
+        processed=product.processed if product else "",
+    )
+
+
+def _scene(
+    path: Path,
+    metadata: Metadata,
+    bands: Mapping[str, Path],
+    given: np.datetime64 | None,
+    crs: CRS | None,
+) -> Scene:
+    product = metadata.product
+    _require_oli(path, product)
+    return Scene(
+        id=product.id,
+        time=metadata.time if given is None else given,
+        path=path,
+        bands=bands,
+        grid=read_grid(bands.get("B8") or next(iter(bands.values())), crs=crs),
+        sensor=product.sensor,
+        wrs=metadata.wrs,
+        level=metadata.level,
+        tier=metadata.tier,
+        processed=metadata.processed,
+        sun_azimuth=metadata.sun_azimuth,
+        sun_elevation=metadata.sun_elevation,
+        reflectance=metadata.reflectance or None,
+    )
+
+
+def _require_oli(path: Path, product: ProductId) -> None:
+    if product.sensor[1] not in "CO" or product.sensor[2:] not in ("08", "09"):
+        raise scene_error(
+            path,
+            "a Landsat-8 or -9 OLI scene (LC08, LO08, LC09, LO09)",
+            product.sensor,
+            "leave it out",
+        )
+
+
+def _band_path(scene: Scene, band: str) -> Path:
+    if band not in scene.bands:
+        raise scene_error(
+            scene.path,
+            f"band {band}, {scene.id}_{band}.TIF",
+            f"only {', '.join(scene.bands)}",
+            "fetch the complete product",
+        )
+    return scene.bands[band]
+
+
+def _index(reader: RasterReader, band: str) -> int:
+    if reader.count == 1:
+        return 1
+    if band in reader.descriptions:
+        return reader.descriptions.index(band) + 1
+    raise scene_error(
+        reader.path,
+        f"one band, or one that is described as {band}",
+        f"{reader.count} bands: {', '.join(text or 'unnamed' for text in reader.descriptions)}",
+        f"extract {band} to a file of its own",
+    )
+
+
+def _time_from_name(file: Path, product: ProductId | None, grid: Grid) -> np.datetime64:
+    days = {product.date} if product else set()
+    clock = None
+    if not days:
+        for year, _, month, day, *hms in _DATE.findall(file.stem):
+            try:
+                date(int(year), int(month), int(day))
+            except ValueError:
+                continue
+            days.add(f"{year}{month}{day}")
+            clock = ":".join(hms) if all(hms) else None
+    if len(days) != 1:
+        got = f"the dates {', '.join(sorted(days))}" if days else "no date"
+        raise scene_error(
+            file, "an MTL beside it or one date in its name", got, "state the time (time=...)"
+        )
+    text = days.pop()
+    day64 = np.datetime64(f"{text[:4]}-{text[4:6]}-{text[6:]}", "D")
+    if clock is not None:
+        return to_ms(f"{day64}T{clock}")
+    left, bottom, right, top = grid.bounds
+    (longitude,), (latitude,) = rasterio.warp.transform(
+        grid.crs, CRS.from_epsg(4326), [(left + right) / 2], [(bottom + top) / 2]
+    )
+    estimate = overpass_time(day64, longitude, latitude)
+    logger.warning(
+        "scene %s: no MTL; took the usual overpass of that day, %s UTC, as its time",
+        file,
+        estimate,
+    )
+    return estimate
+
+
+def _utc(time: np.datetime64 | datetime | str) -> np.datetime64:
+    try:
+        if isinstance(time, str):
+            time = datetime.fromisoformat(time)
+        if isinstance(time, datetime) and time.tzinfo is not None:
+            time = time.astimezone(UTC).replace(tzinfo=None)
+        found = to_ms(time)
+    except ValueError as error:
+        raise ValueError(
+            f"scene: expected a time like 2016-07-18T20:37:06.339, got {time!r}; use ISO 8601"
+        ) from error
+    if np.isnat(found):
+        raise ValueError("scene: expected a time, got NaT; state the scene's UTC time")
+    return found
