@@ -1,0 +1,108 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The seam between Python and C: typed views in, status out, the GIL released.
+
+Decides nothing: shapes, defaults and ranges are settled by the callers in ``hmavel``.
+"""
+
+from libc.stdint cimport int32_t, uint8_t, uintptr_t
+
+cimport hmk
+
+
+def status_count():
+    """Number of kernel statuses, the end marker not counted."""
+    return <int>hmk.HMK_STATUS_END
+
+
+def quality_count():
+    """Number of qualities that the kernel can give a node."""
+    return <int>hmk.HMK_QUALITY_END
+
+
+def fftw_linked():
+    """Whether FFTW was linked when the extension was built."""
+    return bool(hmk.hmk_fft_linked())
+
+
+def fftw_ready():
+    """Whether transforms can be planned."""
+    return bool(hmk.hmk_fft_ready())
+
+
+def bind_fftw(uintptr_t plan_guru_split_dft, uintptr_t execute_split_dft):
+    """Take FFTW's functions by their addresses; return a status."""
+    cdef hmk.hmk_fft_functions functions
+    functions.plan_guru_split = <void *>plan_guru_split_dft
+    functions.execute_split = <void *>execute_split_dft
+    return <int>hmk.hmk_fft_bind(&functions)
+
+
+def instruction_sets():
+    """Return {name: lanes} of the builds that this processor runs, the widest first."""
+    names = {}
+    cdef int i = 0
+    while hmk.hmk_kernel_list[i] != NULL:
+        if hmk.hmk_kernel_list[i].supported():
+            names[hmk.hmk_kernel_list[i].name.decode()] = hmk.hmk_kernel_list[i].lanes
+        i += 1
+    return names
+
+
+def correlate(const float[:, ::1] reference, const float[:, ::1] secondary,
+              const int32_t[::1] row, const int32_t[::1] col, dict options,
+              float[:, ::1] out, uint8_t[::1] quality,
+              Py_ssize_t first, Py_ssize_t last, instruction_set=None):
+    """Correlate nodes ``first`` to ``last - 1``; see ``hmk_correlate.h``. Return a status.
+
+    ``out`` has one row per result: drow, dcol, sigma_row, sigma_col, snr, coherence, evidence.
+    """
+    cdef hmk.hmk_images images
+    images.reference, images.secondary = &reference[0, 0], &secondary[0, 0]
+    images.rows, images.cols = reference.shape[0], reference.shape[1]
+    cdef hmk.hmk_options opt
+    opt.coarse = options["coarse"]
+    opt.fine = options["fine"]
+    opt.half_row = options["half_row"]
+    opt.half_col = options["half_col"]
+    opt.reach = options["reach"]
+    opt.coarse_beta = options["coarse_beta"]
+    opt.fine_beta = options["fine_beta"]
+    opt.last_beta = options["last_beta"]
+    opt.weight = options["weight"]
+    opt.robust = options["robust"]
+    opt.rewindow = options["rewindow"]
+    opt.settled = options["settled"]
+    opt.min_valid = options["min_valid"]
+    opt.min_evidence = options["min_evidence"]
+    opt.max_second = options["max_second"]
+    opt.sigma_scale = options["sigma_scale"]
+    opt.sigma_floor = options["sigma_floor"]
+    opt.fftw_only = options["fftw_only"]
+    cdef hmk.hmk_result result
+    result.drow, result.dcol = &out[0, 0], &out[1, 0]
+    result.sigma_row, result.sigma_col = &out[2, 0], &out[3, 0]
+    result.snr, result.coherence, result.evidence = &out[4, 0], &out[5, 0], &out[6, 0]
+    result.quality = &quality[0]
+    cdef bytes name = b"" if instruction_set is None else instruction_set.encode()
+    cdef const hmk.hmk_kernels *kernels = hmk.hmk_kernels_for(
+        NULL if instruction_set is None else <const char *>name)
+    if kernels == NULL:
+        raise ValueError(f"correlate: expected an instruction set of {instruction_sets()}, "
+                         f"got {instruction_set!r}; leave it to the program (None)")
+    cdef hmk.hmk_status status
+    with nogil:
+        status = hmk.hmk_correlate(kernels, &images, &opt, &row[0], &col[0], first, last,
+                                   &result)
+    return <int>status
+
+
+def median_test(const float[:, ::1] u, const float[:, ::1] v, const float[:, ::1] noise_u,
+                const float[:, ::1] noise_v, int least, float[:, ::1] score,
+                Py_ssize_t first, Py_ssize_t last):
+    """Score rows ``first`` to ``last - 1``; see ``hmk_outliers.h``. Return a status."""
+    cdef hmk.hmk_status status
+    with nogil:
+        status = hmk.hmk_median_test(&u[0, 0], &v[0, 0], &noise_u[0, 0], &noise_v[0, 0],
+                                     u.shape[0], u.shape[1], least, first, last,
+                                     &score[0, 0])
+    return <int>status

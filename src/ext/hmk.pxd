@@ -1,0 +1,83 @@
+"""The C headers, declared once."""
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t, uint8_t
+
+
+cdef extern from "hmk_status.h" nogil:
+    ctypedef enum hmk_status:
+        HMK_OK
+        HMK_STATUS_END
+
+    enum:
+        HMK_QUALITY_END
+
+
+cdef extern from "hmk_fft.h" nogil:
+    ctypedef struct hmk_fft_functions:
+        void *plan_guru_split
+        void *execute_split
+
+    int hmk_fft_linked()
+    int hmk_fft_ready()
+    hmk_status hmk_fft_bind(const hmk_fft_functions *functions)
+
+
+cdef extern from "hmk_lanes.h" nogil:
+    ctypedef struct hmk_kernels:
+        const char *name
+        int lanes
+        int (*supported)()
+        int (*own_fft)(int n)
+
+    const hmk_kernels *const hmk_kernel_list[]
+    const hmk_kernels *hmk_kernels_for(const char *name)
+
+
+cdef extern from "hmk_correlate.h" nogil:
+    ctypedef struct hmk_images:
+        const float *reference
+        const float *secondary
+        ptrdiff_t rows
+        ptrdiff_t cols
+
+    ctypedef struct hmk_options:
+        int coarse
+        int fine
+        int half_row
+        int half_col
+        int reach
+        float coarse_beta
+        float fine_beta
+        float last_beta
+        int weight
+        int robust
+        int rewindow
+        float settled
+        float min_valid
+        float min_evidence
+        float max_second
+        float sigma_scale
+        float sigma_floor
+        int fftw_only
+
+    ctypedef struct hmk_result:
+        float *drow
+        float *dcol
+        float *sigma_row
+        float *sigma_col
+        float *snr
+        float *coherence
+        float *evidence
+        uint8_t *quality
+
+    hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
+                             const hmk_options *options, const int32_t *row,
+                             const int32_t *col, ptrdiff_t first, ptrdiff_t last,
+                             const hmk_result *result)
+
+
+cdef extern from "hmk_outliers.h" nogil:
+    hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
+                               const float *noise_v, ptrdiff_t rows, ptrdiff_t cols,
+                               int least, ptrdiff_t first, ptrdiff_t last, float *score)

@@ -1,0 +1,308 @@
+#include "hmk_correlate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hmk_fft.h"
+#include "hmk_memory.h"
+
+/* A node on its way: the offset of its secondary window, and what is left of a pixel. */
+typedef struct {
+    int row, col;            /* whole-pixel offset */
+    float part_row, part_col; /* sub-pixel estimate on top of it */
+    float second;            /* rival of the coarse peak, as a share of it */
+    int tries;
+    uint8_t quality;
+} node;
+
+typedef struct {
+    const hmk_kernels *kernels;
+    const hmk_images *images;
+    const hmk_options *opt;
+    const int32_t *row, *col;
+    ptrdiff_t first;
+    hmk_window coarse, fine, last;
+    float *scratch;
+    node *nodes;
+    hmk_result result; /* of node `first` onwards */
+} job;
+
+/* A node has this many relocations to come to rest. */
+enum { MAX_RELOCATIONS = 8 };
+
+static hmk_status window_of(const job *j, int n, float beta, int weight, int robust,
+                            hmk_window *win)
+{
+    const hmk_options *o = j->opt;
+    if (n < HMK_MIN_WINDOW || n > HMK_MAX_WINDOW || n % 2)
+        return HMK_BAD_WINDOW;
+    if (!(beta > 0 && beta <= 0.5f) || weight < 0 || weight >= HMK_WEIGHT_END || robust < 0)
+        return HMK_BAD_OPTION;
+    *win = (hmk_window){.n = n,
+                        .beta = beta,
+                        .centre_row = 0.5f * (float)(n - o->half_row),
+                        .centre_col = 0.5f * (float)(n - o->half_col),
+                        .weight = (hmk_weight)weight,
+                        .robust = robust,
+                        .fft = NULL};
+    if (!o->fftw_only && j->kernels->own_fft(n))
+        return HMK_OK;
+    int lanes = j->kernels->lanes;
+    return hmk_fft_plan(n, lanes, (n + 1) * lanes, &win->fft);
+}
+
+/* Point lane l at the two windows of node i. */
+static void aim(const job *j, int n, ptrdiff_t i, hmk_batch *batch, int l)
+{
+    const node *at = &j->nodes[i];
+    ptrdiff_t r = j->row[j->first + i] - n / 2, c = j->col[j->first + i] - n / 2;
+    ptrdiff_t cols = j->images->cols;
+    batch->reference[l] = j->images->reference + r * cols + c;
+    batch->secondary[l] = j->images->secondary + (r + at->row) * cols + c + at->col;
+    batch->shift_row[l] = at->part_row;
+    batch->shift_col[l] = at->part_col;
+}
+
+static int within_reach(const job *j, const node *at)
+{
+    return abs(at->row) <= j->opt->reach && abs(at->col) <= j->opt->reach;
+}
+
+/* Data and texture enough? Sets the quality if not. Saturated pixels are +inf. */
+static int usable(const job *j, ptrdiff_t i, int n, float min_valid, const hmk_patch *patch,
+                  int l)
+{
+    node *at = &j->nodes[i];
+    if (patch->valid_reference[l] < min_valid || patch->valid_secondary[l] < min_valid ||
+        patch->valid_both[l] < 0.5f * min_valid) {
+        ptrdiff_t r = j->row[j->first + i] - n / 2, c = j->col[j->first + i] - n / 2;
+        const float *a = j->images->reference, *b = j->images->secondary;
+        ptrdiff_t cols = j->images->cols;
+        long full = 0;
+        for (int y = 0; y < n; y++)
+            for (int x = 0; x < n; x++) {
+                full += isinf(a[(r + y) * cols + c + x]) != 0;
+                full += isinf(b[(r + y + at->row) * cols + c + x + at->col]) != 0;
+            }
+        /* Would it have passed with those pixels? Then they are the reason. */
+        float share = (float)full / (float)(n * n);
+        float least = fminf(patch->valid_reference[l], patch->valid_secondary[l]);
+        at->quality = share > 0 && least + share >= min_valid ? HMK_NODE_SATURATED
+                                                              : HMK_NODE_NO_DATA;
+        return 0;
+    }
+    if (patch->texture[l] == 0) {
+        at->quality = HMK_NODE_NO_TEXTURE;
+        return 0;
+    }
+    return 1;
+}
+
+/* ---- the three passes; each returns 1 while its node needs another one ----------------- */
+
+static int after_peak(const job *j, ptrdiff_t i, const hmk_peak *peak, int l)
+{
+    node *at = &j->nodes[i];
+    /* A coarse window reaches beyond the fine one: half the data will do to find the way. */
+    if (!usable(j, i, j->coarse.n, 0.5f * j->opt->min_valid, &peak->patch, l))
+        return 0;
+    at->row += peak->row[l];
+    at->col += peak->col[l];
+    at->second = peak->peak[l] > 0 ? peak->second[l] / peak->peak[l] : 1.0f;
+    if (!within_reach(j, at)) {
+        at->quality = HMK_NODE_OUT_OF_REACH;
+        return 0;
+    }
+    if (peak->row[l] == 0 && peak->col[l] == 0)
+        return 0;
+    /* A peak that hops between two neighbouring pixels is settled by the fine pass. */
+    if (at->tries > 2 && abs(peak->row[l]) <= 1 && abs(peak->col[l]) <= 1)
+        return 0;
+    if (++at->tries > MAX_RELOCATIONS) {
+        at->quality = HMK_NODE_UNSETTLED;
+        return 0;
+    }
+    return 1;
+}
+
+static int after_look(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
+{
+    node *at = &j->nodes[i];
+    if (!usable(j, i, j->fine.n, j->opt->min_valid, &fit->patch, l))
+        return 0;
+    at->part_row = fit->row[l];
+    at->part_col = fit->col[l];
+    int row = (int)rintf(fit->row[l]), col = (int)rintf(fit->col[l]);
+    if (row == 0 && col == 0)
+        return 0;
+    at->row += row, at->col += col;
+    at->part_row = at->part_col = 0;
+    if (!within_reach(j, at)) {
+        at->quality = HMK_NODE_OUT_OF_REACH;
+        return 0;
+    }
+    if (++at->tries > MAX_RELOCATIONS) {
+        at->quality = HMK_NODE_UNSETTLED;
+        return 0;
+    }
+    return 1;
+}
+
+static int after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
+{
+    node *at = &j->nodes[i];
+    const hmk_options *o = j->opt;
+    const hmk_result *out = &j->result;
+    if (!usable(j, i, j->fine.n, o->min_valid, &fit->patch, l))
+        return 0;
+    float moved = fmaxf(fabsf(fit->row[l] - at->part_row), fabsf(fit->col[l] - at->part_col));
+    at->part_row = fit->row[l];
+    at->part_col = fit->col[l];
+    if (moved >= o->settled && ++at->tries < o->rewindow) {
+        /* The taper reaches half a pixel beyond the window, no further. */
+        int row = (int)rintf(at->part_row * 0.8f), col = (int)rintf(at->part_col * 0.8f);
+        at->row += row, at->col += col;
+        at->part_row -= (float)row, at->part_col -= (float)col;
+        if (!within_reach(j, at)) {
+            at->quality = HMK_NODE_OUT_OF_REACH;
+            return 0;
+        }
+        return 1;
+    }
+    float floor2 = o->sigma_floor * o->sigma_floor, scale2 = o->sigma_scale * o->sigma_scale;
+    out->sigma_row[i] = sqrtf(floor2 + scale2 * fit->var_row[l]);
+    out->sigma_col[i] = sqrtf(floor2 + scale2 * fit->var_col[l]);
+    out->snr[i] = fit->snr[l];
+    out->coherence[i] = fit->coherence[l];
+    out->evidence[i] = fit->evidence[l];
+    if (moved > 0.5f)
+        at->quality = HMK_NODE_UNSETTLED;
+    else if (!(fit->evidence[l] >= o->min_evidence))
+        at->quality = HMK_NODE_INCOHERENT;
+    else if (at->second >= o->max_second)
+        at->quality = HMK_NODE_AMBIGUOUS;
+    return 0;
+}
+
+/* ---- queues: a lane whose node is done takes the next one ------------------------------ */
+
+typedef enum { PEAK, LOOK, FIT } pass;
+
+static void run_pass(job *j, ptrdiff_t count, pass which)
+{
+    const int lanes = j->kernels->lanes;
+    const hmk_window *win = which == PEAK ? &j->coarse : which == LOOK ? &j->fine : &j->last;
+    hmk_batch batch = {.stride = j->images->cols};
+    union {
+        hmk_peak peak;
+        hmk_fit fit;
+    } out;
+    ptrdiff_t holds[HMK_MAX_LANES], next = 0;
+    for (int l = 0; l < lanes; l++)
+        holds[l] = -1;
+    for (;;) {
+        int busy = -1;
+        for (int l = 0; l < lanes; l++) {
+            while (holds[l] < 0 && next < count) {
+                if (j->nodes[next].quality == HMK_GOOD) {
+                    holds[l] = next;
+                    j->nodes[next].tries = 0;
+                }
+                next++;
+            }
+            if (holds[l] >= 0)
+                busy = l;
+        }
+        if (busy < 0)
+            return;
+        for (int l = 0; l < lanes; l++) /* idle lanes repeat a busy one */
+            aim(j, win->n, holds[holds[l] >= 0 ? l : busy], &batch, l);
+        if (which == PEAK)
+            j->kernels->peak(win, &batch, j->scratch, &out.peak);
+        else
+            j->kernels->fit(win, &batch, which == FIT, j->scratch, &out.fit);
+        for (int l = 0; l < lanes; l++) {
+            if (holds[l] < 0)
+                continue;
+            int again = which == PEAK   ? after_peak(j, holds[l], &out.peak, l)
+                        : which == LOOK ? after_look(j, holds[l], &out.fit, l)
+                                        : after_fit(j, holds[l], &out.fit, l);
+            if (!again)
+                holds[l] = -1;
+        }
+    }
+}
+
+static int nodes_fit(const job *j, ptrdiff_t count)
+{
+    int n = j->coarse.n > j->fine.n ? j->coarse.n : j->fine.n;
+    ptrdiff_t far = n / 2 + j->opt->reach + 2;
+    for (ptrdiff_t i = j->first; i < j->first + count; i++)
+        if (j->row[i] < far || j->row[i] + far > j->images->rows || j->col[i] < far ||
+            j->col[i] + far > j->images->cols)
+            return 0;
+    return 1;
+}
+
+static hmk_result part_of(const hmk_result *r, ptrdiff_t first)
+{
+    return (hmk_result){r->drow + first,      r->dcol + first,      r->sigma_row + first,
+                        r->sigma_col + first, r->snr + first,       r->coherence + first,
+                        r->evidence + first,  r->quality + first};
+}
+
+hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
+                         const hmk_options *options, const int32_t *row, const int32_t *col,
+                         ptrdiff_t first, ptrdiff_t last, const hmk_result *result)
+{
+    ptrdiff_t count = last - first;
+    job j = {.kernels = kernels, .images = images, .opt = options,
+             .row = row, .col = col, .first = first, .result = part_of(result, first)};
+    hmk_status status;
+    if (options->coarse) {
+        status = window_of(&j, options->coarse, options->coarse_beta, HMK_WEIGHT_HALF, 0,
+                           &j.coarse);
+        if (status)
+            goto done;
+    }
+    status = window_of(&j, options->fine, options->fine_beta, options->weight, 0, &j.fine);
+    if (status)
+        goto done;
+    status = window_of(&j, options->fine, options->last_beta, options->weight, options->robust,
+                       &j.last);
+    if (status)
+        goto done;
+    status = options->reach < 0 ? HMK_BAD_OPTION : nodes_fit(&j, count) ? HMK_OK : HMK_BAD_NODE;
+    if (status || count <= 0)
+        goto done;
+
+    size_t floats = kernels->scratch(options->fine);
+    if (options->coarse && kernels->scratch(options->coarse) > floats)
+        floats = kernels->scratch(options->coarse);
+    j.scratch = hmk_alloc(floats * sizeof *j.scratch);
+    j.nodes = calloc((size_t)count, sizeof *j.nodes);
+    status = j.scratch && j.nodes ? HMK_OK : HMK_NO_MEMORY;
+    if (status)
+        goto done;
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        j.result.sigma_row[i] = j.result.sigma_col[i] = NAN;
+        j.result.snr[i] = j.result.coherence[i] = j.result.evidence[i] = NAN;
+    }
+    if (options->coarse)
+        run_pass(&j, count, PEAK);
+    run_pass(&j, count, LOOK);
+    run_pass(&j, count, FIT);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const node *at = &j.nodes[i];
+        int good = at->quality == HMK_GOOD;
+        j.result.drow[i] = good ? (float)at->row + at->part_row : NAN;
+        j.result.dcol[i] = good ? (float)at->col + at->part_col : NAN;
+        j.result.quality[i] = at->quality;
+    }
+done:
+    hmk_free(j.scratch);
+    free(j.nodes);
+    return status;
+}

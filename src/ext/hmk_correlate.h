@@ -1,0 +1,49 @@
+/* Displacement of a list of nodes: coarse search, relocation, fine fit, quality. */
+#ifndef HMK_CORRELATE_H
+#define HMK_CORRELATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hmk_lanes.h"
+#include "hmk_status.h"
+
+/* Two images of one shape, rows x cols, standardised and padded (see hmk_lanes.h): every
+ * window of every node, moved by up to `reach` + 2 pixels, must lie inside. Owned by the caller. */
+typedef struct {
+    const float *reference, *secondary;
+    ptrdiff_t rows, cols;
+} hmk_images;
+
+typedef struct {
+    int coarse, fine;      /* window sides; coarse = 0: no coarse search, start from offset 0 */
+    int half_row, half_col; /* 1: the nodes' centres are at c - 1/2, 0: at c */
+    int reach;             /* search limit per axis, px */
+    float coarse_beta, fine_beta;
+    float last_beta;       /* taper of the re-windowed passes */
+    int weight;            /* hmk_weight of the fine fit */
+    int robust;            /* rounds of reweighting */
+    int rewindow;          /* passes with the sub-pixel shifted taper, at most; 0 = none */
+    float settled;         /* px: re-windowing ends when the estimate moves less */
+    float min_valid;       /* share of each fine window that must be valid */
+    float min_evidence;    /* accept a match above this */
+    float max_second;      /* refuse a coarse match whose rival reaches this share of it */
+    float sigma_scale;     /* calibration of the predicted sigma */
+    float sigma_floor;     /* px, added in quadrature */
+    int fftw_only;         /* 1: do not use the kernels' own transforms (tests, benchmarks) */
+} hmk_options;
+
+/* Where the results of n nodes go; arrays owned by the caller, all of length n. */
+typedef struct {
+    float *drow, *dcol, *sigma_row, *sigma_col, *snr, *coherence, *evidence;
+    uint8_t *quality; /* hmk_quality */
+} hmk_result;
+
+/* Correlate the nodes `first` ... `last - 1`. (row[i], col[i]) is pixel c of node i in the padded
+ * images: its window of side N covers c - N/2 ... c + N/2 - 1. May run in many threads on
+ * disjoint ranges; the range does not change any node's result. */
+hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
+                         const hmk_options *options, const int32_t *row, const int32_t *col,
+                         ptrdiff_t first, ptrdiff_t last, const hmk_result *result);
+
+#endif

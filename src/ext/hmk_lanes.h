@@ -1,0 +1,98 @@
+/* One pass of the correlator over a batch of nodes, one node per SIMD lane.
+ *
+ * `hmk_lanes.c` is compiled once for every instruction set; each build offers one
+ * `hmk_kernels`. A batch holds `lanes` independent nodes; what stands in one lane never
+ * changes another's result, so the batches may be filled in any order.
+ *
+ * Images are float32, padded by the caller so that no window leaves them. A pixel that is not
+ * finite is invalid: NaN = no data, +inf = saturated. Pixels are best standardised (zero mean,
+ * unit standard deviation over the image): the two windows of a node share one complex
+ * transform, and amplitudes of one order keep its rounding errors apart.
+ */
+#ifndef HMK_LANES_H
+#define HMK_LANES_H
+
+#include <stddef.h>
+
+#include "hmk_status.h"
+
+enum { HMK_MAX_LANES = 16, HMK_MIN_WINDOW = 8, HMK_MAX_WINDOW = 256 };
+
+/* One number for each lane, aligned for the widest vector. */
+#define HMK_PER_LANE(type) _Alignas(64) type
+
+/* Frequency weights W of the phase fit, from the cross-spectrum C = A B*. */
+typedef enum {
+    HMK_WEIGHT_WHITE = 0, /* 1: pure phase correlation */
+    HMK_WEIGHT_HALF,      /* |C|^1/2: the default, see docs/method.md */
+    HMK_WEIGHT_CROSS,     /* |C|: plain cross-correlation */
+    HMK_WEIGHT_END
+} hmk_weight;
+
+/* What all nodes of a call share about one window size. */
+typedef struct {
+    int n;            /* side, even */
+    float beta;       /* taper: share of the side that falls off at each end, 0 < beta <= 0.5 */
+    float centre_row; /* centre of the taper in window pixels: n/2 or (n-1)/2 */
+    float centre_col;
+    hmk_weight weight;
+    int robust;      /* rounds of robust reweighting in a full fit */
+    const void *fft; /* plan for (n, lanes); NULL when the kernel's own transform serves */
+} hmk_window;
+
+/* What each lane looks at. Pointers to the first pixel of its two windows. */
+typedef struct {
+    const float *reference[HMK_MAX_LANES];
+    const float *secondary[HMK_MAX_LANES];
+    ptrdiff_t stride;               /* pixels from one image row to the next */
+    HMK_PER_LANE(float) shift_row[HMK_MAX_LANES]; /* sub-pixel shift of the secondary's taper */
+    HMK_PER_LANE(float) shift_col[HMK_MAX_LANES];
+} hmk_batch;
+
+/* What both passes say about the windows themselves. */
+typedef struct {
+    HMK_PER_LANE(float) valid_reference[HMK_MAX_LANES]; /* share of valid pixels */
+    HMK_PER_LANE(float) valid_secondary[HMK_MAX_LANES];
+    HMK_PER_LANE(float) valid_both[HMK_MAX_LANES];
+    HMK_PER_LANE(float) texture[HMK_MAX_LANES]; /* 0 where a window is constant to rounding, else 1 */
+} hmk_patch;
+
+/* Coarse pass: the highest point of the correlation surface, to a whole pixel. */
+typedef struct {
+    hmk_patch patch;
+    int row[HMK_MAX_LANES], col[HMK_MAX_LANES]; /* shift of the peak, -n/2 ... n/2-1 */
+    HMK_PER_LANE(float) peak[HMK_MAX_LANES];                  /* its height: weighted mean cosine */
+    HMK_PER_LANE(float) second[HMK_MAX_LANES];                /* height of the next peak elsewhere */
+} hmk_peak;
+
+/* Fine pass: the shift that fits the phase of the cross-spectrum, and how well. */
+typedef struct {
+    hmk_patch patch;
+    HMK_PER_LANE(float) row[HMK_MAX_LANES], col[HMK_MAX_LANES]; /* px, relative to the windows' offset */
+    HMK_PER_LANE(float) coherence[HMK_MAX_LANES]; /* 1 - sum W phi / 4 sum W, weights before robustness */
+    HMK_PER_LANE(float) snr[HMK_MAX_LANES];       /* the same with the final weights */
+    HMK_PER_LANE(float) evidence[HMK_MAX_LANES];  /* sum W cos psi / sqrt(sum W^2 / 2): ~N(0,1) by chance */
+    HMK_PER_LANE(float) var_row[HMK_MAX_LANES];   /* px^2, before calibration */
+    HMK_PER_LANE(float) var_col[HMK_MAX_LANES];
+} hmk_fit;
+
+typedef struct {
+    const char *name; /* "sse2", "avx2", "avx512", "neon", "generic" */
+    int lanes;
+    int (*supported)(void);
+    /* Floats of scratch memory that a window of side n needs (aligned to HMK_ALIGN). */
+    size_t (*scratch)(int n);
+    /* 1 when this build transforms windows of side n itself. */
+    int (*own_fft)(int n);
+    void (*peak)(const hmk_window *, const hmk_batch *, float *scratch, hmk_peak *);
+    /* full = 0: no reweighting, a quick look; 1: the whole fit with its quality */
+    void (*fit)(const hmk_window *, const hmk_batch *, int full, float *scratch, hmk_fit *);
+} hmk_kernels;
+
+/* The kernels of this build, widest first; NULL-terminated. */
+extern const hmk_kernels *const hmk_kernel_list[];
+
+/* The kernels of that name, or for NULL the widest that this processor runs. NULL: none. */
+const hmk_kernels *hmk_kernels_for(const char *name);
+
+#endif

@@ -1,0 +1,156 @@
+/* A vector of HMK_LANES floats in the compiler's own vector extension (GCC, Clang), so that
+ * one source serves every instruction set; no intrinsics. Results of one instruction set do
+ * not depend on the maker of the processor: roots start from the bits of the number, not from
+ * the processor's approximation. */
+#ifndef HMK_VEC_H
+#define HMK_VEC_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef M_PI
+#define M_PI 3.14159265358979323846
+#endif
+
+typedef float vec __attribute__((vector_size(4 * HMK_LANES)));
+typedef int32_t mask __attribute__((vector_size(4 * HMK_LANES))); /* 0 or -1, or integers */
+
+static inline vec load(const float *p)
+{
+    vec v;
+    memcpy(&v, __builtin_assume_aligned(p, 4 * HMK_LANES), sizeof v);
+    return v;
+}
+
+static inline void store(float *p, vec v)
+{
+    memcpy(__builtin_assume_aligned(p, 4 * HMK_LANES), &v, sizeof v);
+}
+
+static inline vec splat(float x)
+{
+    return x - (vec){0};
+}
+
+static inline vec only(mask m, vec a) /* a where m, else 0 */
+{
+    return (vec)((mask)a & m);
+}
+
+static inline vec either(mask m, vec a, vec b)
+{
+    return (vec)(((mask)a & m) | ((mask)b & ~m));
+}
+
+static inline vec vabs(vec a)
+{
+    return (vec)((mask)a & 0x7fffffff);
+}
+
+static inline vec vsign(vec size, vec sign) /* size with the sign of `sign` */
+{
+    return (vec)(((mask)size & 0x7fffffff) | ((mask)sign & (int32_t)0x80000000));
+}
+
+static inline vec vmax(vec a, vec b)
+{
+    return either(a > b, a, b);
+}
+
+static inline vec vmin(vec a, vec b)
+{
+    return either(a < b, a, b);
+}
+
+static inline mask vfinite(vec a)
+{
+    return a - a == 0;
+}
+
+/* x^-1/4, x > 0, to 1e-7: a first guess from the exponent, three Newton steps. */
+static inline vec inv_fourth_root(vec x)
+{
+    vec y = (vec)(0x4f58cae2 - ((mask)x >> 2));
+    for (int i = 0; i < 3; i++)
+        y = y * (1.25f - (0.25f * x) * (y * y) * (y * y));
+    return y;
+}
+
+static inline vec vrsqrt(vec x)
+{
+    vec y = inv_fourth_root(x);
+    return y * y;
+}
+
+/* cos(pi u), sin(pi u) for |u| <= 1/2; errors below 3e-7. */
+static inline vec cos_pi(vec u)
+{
+    const float p2 = (float)(M_PI * M_PI);
+    vec t = u * u * p2;
+    return 1.0f + t * (-1.0f / 2 +
+                       t * (1.0f / 24 +
+                            t * (-1.0f / 720 + t * (1.0f / 40320 - t * (1.0f / 3628800)))));
+}
+
+static inline vec sin_pi(vec u)
+{
+    const float p = (float)M_PI, p2 = (float)(M_PI * M_PI);
+    vec t = u * u * p2;
+    return u * p *
+           (1.0f + t * (-1.0f / 6 +
+                        t * (1.0f / 120 +
+                             t * (-1.0f / 5040 + t * (1.0f / 362880 - t * (1.0f / 39916800))))));
+}
+
+/* Transpose HMK_LANES x HMK_LANES numbers: lane l of vec j becomes from[l][at + j].
+ * Each stage exchanges the off-diagonal blocks of one size. */
+#if HMK_LANES == 4
+#define LOW_1 0, 4, 2, 6
+#define HIGH_1 1, 5, 3, 7
+#define LOW_2 0, 1, 4, 5
+#define HIGH_2 2, 3, 6, 7
+#elif HMK_LANES == 8
+#define LOW_1 0, 8, 2, 10, 4, 12, 6, 14
+#define HIGH_1 1, 9, 3, 11, 5, 13, 7, 15
+#define LOW_2 0, 1, 8, 9, 4, 5, 12, 13
+#define HIGH_2 2, 3, 10, 11, 6, 7, 14, 15
+#define LOW_4 0, 1, 2, 3, 8, 9, 10, 11
+#define HIGH_4 4, 5, 6, 7, 12, 13, 14, 15
+#elif HMK_LANES == 16
+#define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+#define LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#endif
+
+#define EXCHANGE(size)                                                             \
+    for (int i = 0; i < HMK_LANES; i++)                                            \
+        if (!(i & size)) {                                                         \
+            vec a = v[i], b = v[i + size];                                         \
+            v[i] = __builtin_shufflevector(a, b, LOW_##size);                      \
+            v[i + size] = __builtin_shufflevector(a, b, HIGH_##size);              \
+        }
+
+static inline void transpose_in(const float *const *from, ptrdiff_t at, float *to)
+{
+    vec v[HMK_LANES];
+    for (int l = 0; l < HMK_LANES; l++)
+        memcpy(&v[l], from[l] + at, sizeof v[l]);
+    EXCHANGE(1)
+    EXCHANGE(2)
+#if HMK_LANES >= 8
+    EXCHANGE(4)
+#endif
+#if HMK_LANES >= 16
+    EXCHANGE(8)
+#endif
+    for (int j = 0; j < HMK_LANES; j++)
+        store(to + j * HMK_LANES, v[j]);
+}
+
+#endif

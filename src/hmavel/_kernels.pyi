@@ -1,0 +1,33 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+def status_count() -> int: ...
+def quality_count() -> int: ...
+def fftw_linked() -> bool: ...
+def fftw_ready() -> bool: ...
+def bind_fftw(plan_guru_split_dft: int, execute_split_dft: int) -> int: ...
+def instruction_sets() -> dict[str, int]: ...
+def correlate(
+    reference: NDArray[np.float32],
+    secondary: NDArray[np.float32],
+    row: NDArray[np.int32],
+    col: NDArray[np.int32],
+    options: dict[str, Any],
+    out: NDArray[np.float32],
+    quality: NDArray[np.uint8],
+    first: int,
+    last: int,
+    instruction_set: str | None = None,
+) -> int: ...
+def median_test(
+    u: NDArray[np.float32],
+    v: NDArray[np.float32],
+    noise_u: NDArray[np.float32],
+    noise_v: NDArray[np.float32],
+    least: int,
+    score: NDArray[np.float32],
+    first: int,
+    last: int,
+) -> int: ...
