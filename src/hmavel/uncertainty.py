@@ -220,6 +220,8 @@ def _robust(
     counts, total = bin_points(vx, vy, frame)
     h = epanechnikov_bandwidth(1.0, max(core_share * total / redundancy, 1.0))
     core = _Contour(counts, total, frame, h, t)
+    if not (0.5 < min(core.sigma) and max(core.sigma) < 2.0):
+        raise _unclear("a core whose width does not settle; are the values rounded?")
 
     bias = x + core.peak[0] * scale_x, y + core.peak[1] * scale_y
     sigma = core.sigma[0] * scale_x, core.sigma[1] * scale_y
