@@ -169,7 +169,15 @@ static inline void weigh(hmk_weight weight, vec re, vec im, vec least, vec *q_re
 }
 
 /* The half plane k_col = 0 ... n/2-1, k_row = 0, +-1 ... +-(n/2-1), as pairs +-k_row, without
- * the mean, the Nyquist bins and the bins that the other half repeats. */
+ * the mean and the bins that the other half repeats. The bins next to Nyquist go too: a taper
+ * mixes into them what lies beyond, whose phase runs the other way (a bias of 0.001 px on
+ * texture that is not band-limited). */
+static inline int in_use(int n, int r, int c, int side)
+{
+    const int top = n / 2 - 1;
+    return r < top && c < top && (c == 0 ? side == 0 && r > 0 : side == 0 || r > 0);
+}
+
 static void cross_spectrum(const hmk_window *win, const work *k)
 {
     const int n = win->n, h = n / 2;
@@ -189,7 +197,7 @@ static void cross_spectrum(const hmk_window *win, const work *k)
             for (int side = 0; side < 2; side++) {
                 vec a = splat(0), b = splat(0), iw = splat(0);
                 int row = side ? n - r : r;
-                if (c == 0 ? (side == 0 && r > 0) : (side == 0 || r > 0)) {
+                if (in_use(n, r, c, side)) {
                     cross_bin(k, n, row, c, &a, &b);
                     weigh(win->weight, a, b, least, &a, &b, &iw);
                 }
@@ -223,7 +231,7 @@ static void surface(const hmk_window *win, const work *k)
         for (int r = 0; r < h; r++)
             for (int side = 0; side < 2; side++) {
                 int row = side && r ? n - r : r;
-                if (c == 0 ? (side == 0 && r > 0) : (side == 0 || r > 0)) {
+                if (in_use(n, r, c, side)) {
                     size_t plus = (size_t)row * pitch + (size_t)c * HMK_LANES;
                     size_t minus = (size_t)(row ? n - row : 0) * pitch +
                                    (size_t)(c ? n - c : 0) * HMK_LANES;
