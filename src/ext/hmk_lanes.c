@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "hmk_fft.h"
+#include "hmk_lanes_fft.h"
 #include "hmk_vec.h"
 
 /* ---- taper --------------------------------------------------------------------------- */
@@ -138,7 +139,14 @@ static void load_windows(const hmk_window *win, const hmk_batch *batch, const wo
 
 static void transform(const hmk_window *win, float *re, float *im)
 {
-    hmk_fft_run(win->fft, re, im);
+    const int n = win->n;
+    const size_t pitch = (size_t)(n + 1) * HMK_LANES;
+    if (win->fft) {
+        hmk_fft_run(win->fft, re, im);
+        return;
+    }
+    lines(n, re, im, HMK_LANES, n, pitch); /* along rows */
+    lines(n, re, im, pitch, n, HMK_LANES); /* along columns */
 }
 
 /* C = A B* at bin (r, c) of the packed spectrum Z = FFT(a + i b):
@@ -218,8 +226,9 @@ static vec total_weight(const work *k, int n)
     return sum;
 }
 
-/* Spread W Q over the full plane and transform: re becomes the surface. The surface is real, so
- * the inverse of conj(Q) is the forward transform of Q. */
+/* Spread W Q over the half plane and transform: re becomes the surface, whose height is
+ * sum W cos psi. (The whole plane's inverse transform of conj(Q) is real, and twice the real
+ * part of the half plane's; that of conj(Q) is the forward transform of Q, mirrored.) */
 static void surface(const hmk_window *win, const work *k)
 {
     const int n = win->n, h = n / 2;
@@ -230,18 +239,18 @@ static void surface(const hmk_window *win, const work *k)
     for (int c = 0; c < h; c++)
         for (int r = 0; r < h; r++)
             for (int side = 0; side < 2; side++) {
-                int row = side && r ? n - r : r;
                 if (in_use(n, r, c, side)) {
-                    size_t plus = (size_t)row * pitch + (size_t)c * HMK_LANES;
-                    size_t minus = (size_t)(row ? n - row : 0) * pitch +
-                                   (size_t)(c ? n - c : 0) * HMK_LANES;
-                    vec re = load(q_re), im = load(q_im);
-                    store(k->re + plus, re), store(k->im + plus, im);
-                    store(k->re + minus, re), store(k->im + minus, -im);
+                    size_t at = (size_t)(side ? n - r : r) * pitch + (size_t)c * HMK_LANES;
+                    store(k->re + at, load(q_re)), store(k->im + at, load(q_im));
                 }
                 q_re += HMK_LANES, q_im += HMK_LANES;
             }
-    transform(win, k->re, k->im);
+    if (win->fft) {
+        hmk_fft_run(win->fft, k->re, k->im);
+        return;
+    }
+    lines(n, k->re, k->im, pitch, h - 1, HMK_LANES); /* the other columns are empty */
+    lines(n, k->re, k->im, HMK_LANES, n, pitch);
 }
 
 /* A second match closer than this to the first is the same match. */
@@ -285,8 +294,7 @@ static void kernel_peak(const hmk_window *win, const hmk_batch *batch, float *sc
             second = vmax(second, either(same, splat(-1e30f), value));
         }
     }
-    /* The surface sums both half planes; a perfect match reaches 2 sum W. */
-    vec scale = 0.5f / vmax(sum, splat(1e-30f));
+    vec scale = 1.0f / vmax(sum, splat(1e-30f)); /* a perfect match reaches sum W */
     store(out->peak, best * scale), store(out->second, second * scale);
     for (int l = 0; l < HMK_LANES; l++) {
         out->row[l] = row[l] >= h ? row[l] - n : row[l];
@@ -475,8 +483,7 @@ static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, 
 
 static int own_fft(int n)
 {
-    (void)n;
-    return 0;
+    return has_lines(n);
 }
 
 #define PASTE_(a, b) a##b
