@@ -1,0 +1,204 @@
+"""What each pixel of a scene shows: cloud, shadow, snow, water; and where bare ground is.
+
+Reads the needed part of the needed bands, by the best route that the scene's files allow, and
+says which one that was. The rules themselves are in ``classes.py``, changes of grid in
+``overlap.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from hmavel._types import BoolArray, Grid, Scene, SceneMask
+from hmavel.classes import (
+    SIDE,
+    SPECTRAL_BANDS,
+    WIDEN_B8,
+    Classes,
+    Thresholds,
+    broadband_albedo,
+    ndsi,
+    qa_classes,
+    spectral_classes,
+    texture_classes,
+    widened,
+)
+from hmavel.landsat import (
+    SATURATED,
+    read_b8,
+    read_dn,
+    read_qa,
+    read_radsat,
+    reflectance,
+    scene_grid,
+)
+from hmavel.lattice import covering_window
+from hmavel.overlap import covered, to_grid
+
+__all__ = [
+    "Thresholds",
+    "bare_ground",
+    "broadband_albedo",
+    "classify",
+    "clear_ground",
+    "covered",
+    "ndsi",
+    "to_grid",
+]
+
+log = logging.getLogger(__name__)
+
+#: Landsat-8/9's usual coefficients with the sun at 45 degrees, for a Band 8 without MTL.
+_NOMINAL = (2.0e-5 / math.sin(math.pi / 4), -0.1 / math.sin(math.pi / 4))
+
+
+def classify(
+    scene: Scene, window: Grid | None = None, thresholds: Thresholds | None = None
+) -> SceneMask:
+    """Classify the pixels of a scene, or of the part of it that a window covers.
+
+    Parameters
+    ----------
+    scene
+        As ``open_scene`` returns it.
+    window
+        Any grid in the scene's CRS; the 30 m pixels that it touches are classified. It may
+        reach outside the scene. None for the whole scene.
+    thresholds
+        Default: ``Thresholds()``.
+
+    Returns
+    -------
+    SceneMask
+        On the scene's own 30 m pixels; the same whether read whole or by windows. ``source``
+        says what was there to classify by: ``"albedo+qa"``; ``"albedo"`` without QA_PIXEL;
+        ``"qa"`` without all of the 30 m bands or their reflectance coefficients;
+        ``"texture"`` with neither, on the 15 m pixels of Band 8; ``"none"`` where Band 8 has
+        no known radiometry either, and nothing but validity is told.
+
+    Raises
+    ------
+    ReadError
+        A band that should be there is damaged. It is not replaced by a weaker route.
+    GridMismatchError
+        ``window`` is in another CRS, or the 30 m bands differ in their pixels.
+    """
+    t = thresholds or Thresholds()
+    spectral = _has_spectrum(scene)
+    if not spectral and "QA_PIXEL" not in scene.bands:
+        return _classify_b8(scene, window, t)
+    lattice = scene_grid(scene, "B6" if spectral else "QA_PIXEL")
+    # What clumps and widening can see beyond the window is read too, and cut off at the end.
+    margin = math.ceil(t.cloud_buffer_m / lattice.pixel) + t.cloud_min_pixels
+    area, inside = _area(lattice, window, margin if spectral else 0)
+    qa = read_qa(scene, area)[0] if "QA_PIXEL" in scene.bands else None
+    radsat = read_radsat(scene, area)[0] if "QA_RADSAT" in scene.bands else None
+    if spectral:
+        bands = {name: reflectance(scene, name, area)[0] for name in SPECTRAL_BANDS}
+        classes = spectral_classes(bands, qa, radsat, pixel_m=area.pixel, thresholds=t)
+        source = "albedo" if qa is None else "albedo+qa"
+    else:
+        assert qa is not None
+        classes, source = qa_classes(qa, radsat), "qa"
+    return _scene_mask(area, inside, classes, source)
+
+
+def bare_ground(
+    reference: SceneMask,
+    secondary: SceneMask,
+    ice: BoolArray,
+    grid: Grid,
+    *,
+    buffer_m: float = 120.0,
+) -> BoolArray:
+    """Return the cells of bare, unmoving ground that both scenes see: a pair's stable mask.
+
+    Parameters
+    ----------
+    reference, secondary
+        Masks of the two scenes; they may have different pixels and extents.
+    ice
+        Where any glacier is, shape ``grid.shape``. Glaciers beyond the grid are not known
+        here: rasterise them on a grid that is larger by the buffer, if they matter.
+    grid
+        Cells of the answer, in the CRS of the scenes.
+    buffer_m
+        Distance that bare ground keeps from ice, centre to centre, metres. A correlation
+        window sees half its side (240 m at 32 pixels) around a cell.
+
+    Returns
+    -------
+    bool array, shape ``grid.shape``
+        Not glacier and, in both scenes, all of the cell's area has data and none of it is
+        touched by cloud, shadow, snow, water or saturation.
+    """
+    ice = np.asarray(ice, dtype=bool)
+    if ice.shape != grid.shape:
+        raise ValueError(
+            f"bare_ground ice: expected the grid's shape {grid.shape}, got {ice.shape}; "
+            "rasterise the glaciers on this grid"
+        )
+    bare = ~widened(ice, buffer_m / grid.pixel)
+    for mask in (reference, secondary):
+        bare &= to_grid(clear_ground(mask), mask.grid, grid, "all")
+    return bare
+
+
+def clear_ground(mask: SceneMask) -> BoolArray:
+    """Return the mask's pixels that show ground: data, and nothing on or over it."""
+    hidden = mask.cloud | mask.shadow | mask.snow | mask.water | mask.saturated
+    return np.asarray(mask.valid & ~hidden)
+
+
+def _has_spectrum(scene: Scene) -> bool:
+    known = scene.reflectance or {}
+    lit = scene.level.startswith("L2") or scene.sun_elevation > 0
+    return lit and all(name in scene.bands and name in known for name in SPECTRAL_BANDS)
+
+
+def _area(lattice: Grid, window: Grid | None, margin: int) -> tuple[Grid, tuple[slice, slice]]:
+    """Return what to read, and the part of it that was asked for."""
+    if window is None:
+        return lattice, (slice(None), slice(None))
+    area = covering_window(lattice, window, margin=margin)
+    rows, cols = area.shape
+    return area, (slice(margin, rows - margin), slice(margin, cols - margin))
+
+
+def _classify_b8(scene: Scene, window: Grid | None, t: Thresholds) -> SceneMask:
+    log.info("mask %s: no 30 m bands and no QA_PIXEL; Band 8 alone decides", scene.id)
+    area, inside = _area(scene.grid, window, SIDE // 2 * 2 + WIDEN_B8)
+    b8, _ = read_b8(scene, area)
+    if "B8" in (scene.reflectance or {}):
+        rho = reflectance(scene, "B8", area)[0]
+    elif read_dn(scene, "B8", area.crop(0, 0, 1, 1))[0].dtype == np.uint16:
+        rho = (b8 * _NOMINAL[0] + _NOMINAL[1]).astype(np.float32)
+    else:
+        valid = np.isfinite(b8)
+        nothing = np.zeros(valid.shape, bool)
+        classes = Classes(valid, nothing, nothing, nothing, nothing, nothing)
+        return _scene_mask(area, inside, classes, "none")
+    classes = texture_classes(rho, thresholds=t)
+    classes = replace(classes, saturated=np.asarray(b8 == SATURATED))
+    return _scene_mask(area, inside, classes, "texture")
+
+
+def _scene_mask(
+    area: Grid, inside: tuple[slice, slice], classes: Classes, source: str
+) -> SceneMask:
+    start_row, start_col = inside[0].start or 0, inside[1].start or 0
+    valid = classes.valid[inside]
+    return SceneMask(
+        grid=area.crop(start_row, start_col, *valid.shape),
+        valid=valid,
+        cloud=classes.cloud[inside],
+        shadow=classes.shadow[inside],
+        snow=classes.snow[inside],
+        water=classes.water[inside],
+        saturated=classes.saturated[inside],
+        source=source,
+    )
