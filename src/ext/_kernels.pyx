@@ -49,7 +49,8 @@ def instruction_sets():
 
 
 def correlate(const float[:, ::1] reference, const float[:, ::1] secondary,
-              const int32_t[::1] row, const int32_t[::1] col, dict options,
+              const int32_t[::1] row, const int32_t[::1] col,
+              const float[::1] guess_row, const float[::1] guess_col, dict options,
               float[:, ::1] out, uint8_t[::1] quality,
               Py_ssize_t first, Py_ssize_t last, instruction_set=None):
     """Correlate nodes ``first`` to ``last - 1``; see ``hmk_correlate.h``. Return a status.
@@ -74,6 +75,8 @@ def correlate(const float[:, ::1] reference, const float[:, ::1] secondary,
     opt.settled = options["settled"]
     opt.min_valid = options["min_valid"]
     opt.min_evidence = options["min_evidence"]
+    opt.guess_evidence = options["guess_evidence"]
+    opt.unpin = options["unpin"]
     opt.max_second = options["max_second"]
     opt.sigma_scale = options["sigma_scale"]
     opt.sigma_floor = options["sigma_floor"]
@@ -91,8 +94,8 @@ def correlate(const float[:, ::1] reference, const float[:, ::1] secondary,
                          f"got {instruction_set!r}; leave it to the program (None)")
     cdef hmk.hmk_status status
     with nogil:
-        status = hmk.hmk_correlate(kernels, &images, &opt, &row[0], &col[0], first, last,
-                                   &result)
+        status = hmk.hmk_correlate(kernels, &images, &opt, &row[0], &col[0],
+                                   &guess_row[0], &guess_col[0], first, last, &result)
     return <int>status
 
 

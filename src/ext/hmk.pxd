@@ -56,6 +56,8 @@ cdef extern from "hmk_correlate.h" nogil:
         float settled
         float min_valid
         float min_evidence
+        float guess_evidence
+        float unpin
         float max_second
         float sigma_scale
         float sigma_floor
@@ -73,7 +75,8 @@ cdef extern from "hmk_correlate.h" nogil:
 
     hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
                              const hmk_options *options, const int32_t *row,
-                             const int32_t *col, ptrdiff_t first, ptrdiff_t last,
+                             const int32_t *col, const float *guess_row,
+                             const float *guess_col, ptrdiff_t first, ptrdiff_t last,
                              const hmk_result *result)
 
 

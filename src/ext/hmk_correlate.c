@@ -7,12 +7,17 @@
 #include "hmk_fft.h"
 #include "hmk_memory.h"
 
+/* What a node needs next. */
+typedef enum { PEAK, LOOK, FIT, DONE } pass;
+
 /* A node on its way: the offset of its secondary window, and what is left of a pixel. */
 typedef struct {
     int row, col;            /* whole-pixel offset */
     float part_row, part_col; /* sub-pixel estimate on top of it */
     float second;            /* rival of the coarse peak, as a share of it */
     int tries;
+    int guessed; /* the offset is a guess that the look may refuse */
+    pass next;
     uint8_t quality;
 } node;
 
@@ -99,76 +104,81 @@ static int usable(const job *j, ptrdiff_t i, int n, float min_valid, const hmk_p
     return 1;
 }
 
-/* ---- the three passes; each returns 1 while its node needs another one ----------------- */
+/* ---- what a pass means for its node: the next pass, perhaps the same one again ----------- */
 
-static int after_peak(const job *j, ptrdiff_t i, const hmk_peak *peak, int l)
+static pass refuse(node *at, hmk_quality why)
+{
+    at->quality = (uint8_t)why;
+    return DONE;
+}
+
+/* Move the secondary window; again = the pass that looks there. */
+static pass relocate(const job *j, node *at, int row, int col, pass again)
+{
+    at->row += row, at->col += col;
+    if (!within_reach(j, at))
+        return refuse(at, HMK_NODE_OUT_OF_REACH);
+    if (++at->tries > MAX_RELOCATIONS)
+        return refuse(at, HMK_NODE_UNSETTLED);
+    return again;
+}
+
+static pass after_peak(const job *j, ptrdiff_t i, const hmk_peak *peak, int l)
 {
     node *at = &j->nodes[i];
     /* A coarse window reaches beyond the fine one: half the data will do to find the way. */
     if (!usable(j, i, j->coarse.n, 0.5f * j->opt->min_valid, &peak->patch, l))
-        return 0;
-    at->row += peak->row[l];
-    at->col += peak->col[l];
+        return DONE;
+    int row = peak->row[l], col = peak->col[l];
     at->second = peak->peak[l] > 0 ? peak->second[l] / peak->peak[l] : 1.0f;
-    if (!within_reach(j, at)) {
-        at->quality = HMK_NODE_OUT_OF_REACH;
-        return 0;
-    }
-    if (peak->row[l] == 0 && peak->col[l] == 0)
-        return 0;
-    /* A peak that hops between two neighbouring pixels is settled by the fine pass. */
-    if (at->tries > 2 && abs(peak->row[l]) <= 1 && abs(peak->col[l]) <= 1)
-        return 0;
-    if (++at->tries > MAX_RELOCATIONS) {
-        at->quality = HMK_NODE_UNSETTLED;
-        return 0;
-    }
-    return 1;
+    if (row == 0 && col == 0)
+        return LOOK;
+    /* A peak that hops between two neighbouring pixels is settled by the fine window. */
+    int hops = at->tries > 2 && abs(row) <= 1 && abs(col) <= 1;
+    return relocate(j, at, row, col, hops ? LOOK : PEAK);
 }
 
-static int after_look(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
+static pass search_instead(node *at)
+{
+    at->row = at->col = at->guessed = 0;
+    at->part_row = at->part_col = 0;
+    return PEAK;
+}
+
+static pass after_look(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
 {
     node *at = &j->nodes[i];
     if (!usable(j, i, j->fine.n, j->opt->min_valid, &fit->patch, l))
-        return 0;
-    at->part_row = fit->row[l];
-    at->part_col = fit->col[l];
+        return DONE;
     int row = (int)rintf(fit->row[l]), col = (int)rintf(fit->col[l]);
-    if (row == 0 && col == 0)
-        return 0;
-    at->row += row, at->col += col;
-    at->part_row = at->part_col = 0;
-    if (!within_reach(j, at)) {
-        at->quality = HMK_NODE_OUT_OF_REACH;
-        return 0;
+    if (at->guessed &&
+        (at->tries >= 2 || !(fit->evidence[l] >= j->opt->guess_evidence)) && j->opt->coarse)
+        return search_instead(at);
+    if (row || col) {
+        at->part_row = at->part_col = 0;
+        return relocate(j, at, row, col, LOOK);
     }
-    if (++at->tries > MAX_RELOCATIONS) {
-        at->quality = HMK_NODE_UNSETTLED;
-        return 0;
-    }
-    return 1;
+    /* Unmoved tapers pin a known share of the shift to zero. */
+    at->part_row = fit->row[l] * j->opt->unpin;
+    at->part_col = fit->col[l] * j->opt->unpin;
+    return FIT;
 }
 
-static int after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
+static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
 {
     node *at = &j->nodes[i];
     const hmk_options *o = j->opt;
     const hmk_result *out = &j->result;
     if (!usable(j, i, j->fine.n, o->min_valid, &fit->patch, l))
-        return 0;
+        return DONE;
     float moved = fmaxf(fabsf(fit->row[l] - at->part_row), fabsf(fit->col[l] - at->part_col));
     at->part_row = fit->row[l];
     at->part_col = fit->col[l];
-    if (moved >= o->settled && ++at->tries < o->rewindow) {
+    if (moved >= o->settled && at->tries + 1 < o->rewindow) {
         /* The taper reaches half a pixel beyond the window, no further. */
         int row = (int)rintf(at->part_row * 0.8f), col = (int)rintf(at->part_col * 0.8f);
-        at->row += row, at->col += col;
         at->part_row -= (float)row, at->part_col -= (float)col;
-        if (!within_reach(j, at)) {
-            at->quality = HMK_NODE_OUT_OF_REACH;
-            return 0;
-        }
-        return 1;
+        return relocate(j, at, row, col, FIT);
     }
     float floor2 = o->sigma_floor * o->sigma_floor, scale2 = o->sigma_scale * o->sigma_scale;
     out->sigma_row[i] = sqrtf(floor2 + scale2 * fit->var_row[l]);
@@ -177,17 +187,15 @@ static int after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     out->coherence[i] = fit->coherence[l];
     out->evidence[i] = fit->evidence[l];
     if (moved > 0.5f)
-        at->quality = HMK_NODE_UNSETTLED;
-    else if (!(fit->evidence[l] >= o->min_evidence))
-        at->quality = HMK_NODE_INCOHERENT;
-    else if (at->second >= o->max_second)
-        at->quality = HMK_NODE_AMBIGUOUS;
-    return 0;
+        return refuse(at, HMK_NODE_UNSETTLED);
+    if (!(fit->evidence[l] >= o->min_evidence))
+        return refuse(at, HMK_NODE_INCOHERENT);
+    if (at->second >= o->max_second)
+        return refuse(at, HMK_NODE_AMBIGUOUS);
+    return DONE;
 }
 
 /* ---- queues: a lane whose node is done takes the next one ------------------------------ */
-
-typedef enum { PEAK, LOOK, FIT } pass;
 
 static void run_pass(job *j, ptrdiff_t count, pass which)
 {
@@ -205,7 +213,7 @@ static void run_pass(job *j, ptrdiff_t count, pass which)
         int busy = -1;
         for (int l = 0; l < lanes; l++) {
             while (holds[l] < 0 && next < count) {
-                if (j->nodes[next].quality == HMK_GOOD) {
+                if (j->nodes[next].next == which) {
                     holds[l] = next;
                     j->nodes[next].tries = 0;
                 }
@@ -225,10 +233,11 @@ static void run_pass(job *j, ptrdiff_t count, pass which)
         for (int l = 0; l < lanes; l++) {
             if (holds[l] < 0)
                 continue;
-            int again = which == PEAK   ? after_peak(j, holds[l], &out.peak, l)
-                        : which == LOOK ? after_look(j, holds[l], &out.fit, l)
-                                        : after_fit(j, holds[l], &out.fit, l);
-            if (!again)
+            node *at = &j->nodes[holds[l]];
+            at->next = which == PEAK   ? after_peak(j, holds[l], &out.peak, l)
+                       : which == LOOK ? after_look(j, holds[l], &out.fit, l)
+                                       : after_fit(j, holds[l], &out.fit, l);
+            if (at->next != which)
                 holds[l] = -1;
         }
     }
@@ -252,9 +261,22 @@ static hmk_result part_of(const hmk_result *r, ptrdiff_t first)
                         r->evidence + first,  r->quality + first};
 }
 
+static void start(const job *j, node *at, float guess_row, float guess_col)
+{
+    at->guessed = isfinite(guess_row) && isfinite(guess_col) &&
+                  fabsf(guess_row) <= (float)j->opt->reach &&
+                  fabsf(guess_col) <= (float)j->opt->reach;
+    at->next = at->guessed || !j->opt->coarse ? LOOK : PEAK;
+    if (at->guessed) {
+        at->row = (int)rintf(guess_row);
+        at->col = (int)rintf(guess_col);
+    }
+}
+
 hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
                          const hmk_options *options, const int32_t *row, const int32_t *col,
-                         ptrdiff_t first, ptrdiff_t last, const hmk_result *result)
+                         const float *guess_row, const float *guess_col, ptrdiff_t first,
+                         ptrdiff_t last, const hmk_result *result)
 {
     ptrdiff_t count = last - first;
     job j = {.kernels = kernels, .images = images, .opt = options,
@@ -289,9 +311,10 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
     for (ptrdiff_t i = 0; i < count; i++) {
         j.result.sigma_row[i] = j.result.sigma_col[i] = NAN;
         j.result.snr[i] = j.result.coherence[i] = j.result.evidence[i] = NAN;
+        start(&j, &j.nodes[i], guess_row[first + i], guess_col[first + i]);
     }
-    if (options->coarse)
-        run_pass(&j, count, PEAK);
+    run_pass(&j, count, LOOK); /* where a guess is there */
+    run_pass(&j, count, PEAK); /* where none is, or it was refused */
     run_pass(&j, count, LOOK);
     run_pass(&j, count, FIT);
     for (ptrdiff_t i = 0; i < count; i++) {

@@ -27,6 +27,8 @@ typedef struct {
     float settled;         /* px: re-windowing ends when the estimate moves less */
     float min_valid;       /* share of each fine window that must be valid */
     float min_evidence;    /* accept a match above this */
+    float guess_evidence;  /* a guessed offset is kept above this, else searched for */
+    float unpin;           /* correction of the first look for what unmoved tapers pin */
     float max_second;      /* refuse a coarse match whose rival reaches this share of it */
     float sigma_scale;     /* calibration of the predicted sigma */
     float sigma_floor;     /* px, added in quadrature */
@@ -40,10 +42,12 @@ typedef struct {
 } hmk_result;
 
 /* Correlate the nodes `first` ... `last - 1`. (row[i], col[i]) is pixel c of node i in the padded
- * images: its window of side N covers c - N/2 ... c + N/2 - 1. May run in many threads on
+ * images: its window of side N covers c - N/2 ... c + N/2 - 1. (guess_row[i], guess_col[i]) is
+ * where the match is expected, px; a node without one (NaN) is searched for. May run in many threads on
  * disjoint ranges; the range does not change any node's result. */
 hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
                          const hmk_options *options, const int32_t *row, const int32_t *col,
-                         ptrdiff_t first, ptrdiff_t last, const hmk_result *result);
+                         const float *guess_row, const float *guess_col, ptrdiff_t first,
+                         ptrdiff_t last, const hmk_result *result);
 
 #endif

@@ -14,6 +14,8 @@ def correlate(
     secondary: NDArray[np.float32],
     row: NDArray[np.int32],
     col: NDArray[np.int32],
+    guess_row: NDArray[np.float32],
+    guess_col: NDArray[np.float32],
     options: dict[str, Any],
     out: NDArray[np.float32],
     quality: NDArray[np.uint8],

@@ -55,6 +55,8 @@ class Settings:
     settled: float = 0.005  #: px; re-windowing ends when the estimate moves less
     min_valid: float = 0.6  #: share of each fine window that must be valid
     min_evidence: float = 6.0  #: accept a match above this; see docs/method.md
+    guess_evidence: float = 9.0  #: keep what neighbours led to above this, else search
+    unpin: float = 1.025  #: correction of the first look, whose tapers do not move
     max_second: float = 0.9  #: refuse a match whose rival reaches this share of its height
     sigma_scale: float = 1.0  #: calibration of the predicted sigma
     sigma_floor: float = 0.001  #: px; what interpolation and rounding leave
@@ -156,23 +158,24 @@ def correlate(
     a, b = (
         _standardise(image, mask, first, size) for image, mask in zip(images, valid, strict=True)
     )
-    options = _options(settings, window, coarse, row, col, reach)
-    # Pixel c of each node (its window covers c - N/2 ... c + N/2 - 1) in the padded images.
-    node_row = (np.floor(row + 0.5).astype(np.int32) - first[0])[:, None]
-    node_col = (np.floor(col + 0.5).astype(np.int32) - first[1])[None, :]
-    node_row, node_col = (
-        np.ascontiguousarray(np.broadcast_to(x, (len(row), len(col)))).ravel()
-        for x in (node_row, node_col)
+    job = _Job(
+        a,
+        b,
+        (np.floor(row + 0.5) - first[0]).astype(np.int32),
+        (np.floor(col + 0.5) - first[1]).astype(np.int32),
+        _options(settings, window, coarse, row, col, reach),
+        settings.instruction_set,
+        threads,
     )
-    out = np.full((7, node_row.size), np.nan, np.float32)
-    quality = np.full(node_row.size, Quality.OUTSIDE, np.uint8)
-    _run(a, b, node_row, node_col, labels, first, size, options, settings, out, quality, threads)
-
-    fields2d = [x.reshape(len(row), len(col)) for x in out]
-    drow, dcol, sigma_row, sigma_col, snr, coherence, _ = fields2d
+    apart = max(1, coarse // 2 // step) if nodes is None else _seeds_apart(row, col, coarse)
+    if labels is None:
+        everywhere = np.ones((len(row), len(col)), bool)
+        out, quality = job.field(everywhere, apart)
+    else:
+        out, quality = _by_label(job, labels, first, apart)
+    drow, dcol, sigma_row, sigma_col, snr, coherence, _ = out
     found = Displacement(
-        drow, dcol, sigma_row, sigma_col, snr, coherence,
-        quality.reshape(len(row), len(col)), row, col,
+        drow, dcol, sigma_row, sigma_col, snr, coherence, quality, row, col
     )  # fmt: skip
     return _without_outliers(found, settings, threads)
 
@@ -380,52 +383,119 @@ def _in_threads(work: Callable[[int, int], int], count: int, threads: int) -> No
             raise RuntimeError(f"correlate kernel: {_STATUS[status]}")
 
 
-def _run(
-    a: NDArray[np.float32],
-    b: NDArray[np.float32],
-    node_row: NDArray[np.int32],
-    node_col: NDArray[np.int32],
-    labels: NDArray[Any] | None,
-    first: tuple[int, int],
-    size: tuple[int, int],
-    options: dict[str, Any],
-    settings: Settings,
-    out: NDArray[np.float32],
-    quality: NDArray[np.uint8],
-    threads: int,
-) -> None:
-    """Fill ``out`` and ``quality``: all nodes at once, or label by label."""
-    _fftw.ready()
-    name = settings.instruction_set
-    if labels is None:
+@dataclass(frozen=True)
+class _Job:
+    """A pair ready for the kernel, and the lattice of nodes to measure on it."""
+
+    a: NDArray[np.float32]
+    b: NDArray[np.float32]
+    row: NDArray[np.int32]  # pixel c of each node row: its window covers c - N/2 ... c + N/2 - 1
+    col: NDArray[np.int32]
+    options: dict[str, Any]
+    instruction_set: str | None
+    threads: int
+
+    def measure(
+        self, where: BoolArray, guess: NDArray[np.float32], out: NDArray[np.float32],
+        quality: NDArray[np.uint8],
+    ) -> None:  # fmt: skip
+        """Measure the nodes of ``where`` from their guesses (NaN = search); fill the rest."""
+        i, j = np.nonzero(where)
+        if not i.size:
+            return
+        _fftw.ready()
+        row, col = self.row[i], self.col[j]
+        start = np.ascontiguousarray(guess[:, i, j])
+        part = np.full((7, i.size), np.nan, np.float32)
+        why = np.full(i.size, Quality.OUTSIDE, np.uint8)
         _in_threads(
-            lambda i, j: _kernels.correlate(
-                a, b, node_row, node_col, options, out, quality, i, j, name
-            ),
-            node_row.size,
-            threads,
+            lambda first, last: _kernels.correlate(
+                self.a, self.b, row, col, start[0], start[1], self.options, part, why,
+                first, last, self.instruction_set,
+            ),  # fmt: skip
+            i.size,
+            self.threads,
         )
-        return
-    padded = np.zeros(size, labels.dtype)
-    inner, outer = _overlap(labels.shape, first, size)
+        out[:, i, j] = part
+        quality[i, j] = why
+
+    def field(
+        self, where: BoolArray, apart: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Measure the nodes of ``where``: seeds by search, the others from their seeds.
+
+        The coarse windows of neighbouring nodes overlap almost wholly. So only every
+        ``apart``-th node searches, and a node between seeds that agree starts from them; the
+        kernel searches after all where that start does not hold.
+        """
+        out = np.full((7, *where.shape), np.nan, np.float32)
+        quality = np.full(where.shape, Quality.OUTSIDE, np.uint8)
+        no_guess = np.full((2, *where.shape), np.nan, np.float32)
+        if apart == 1 or not self.options["coarse"]:
+            self.measure(where, no_guess if self.options["coarse"] else 0 * no_guess, out, quality)
+            return out, quality
+        seeds = np.zeros_like(where)
+        seeds[_every(apart), _every(apart)] = True
+        self.measure(where & seeds, no_guess, out, quality)
+        self.measure(where & ~seeds, _between_seeds(out[:2], apart), out, quality)
+        return out, quality
+
+
+def _every(apart: int) -> slice:
+    return slice(apart // 2, None, apart)
+
+
+def _seeds_apart(row: Any, col: Any, coarse: int) -> int:
+    """Nodes between seeds for free node lists: seeds half a coarse window apart."""
+    steps = [float(x[1] - x[0]) for x in (row, col) if len(x) > 1]
+    return max(1, int(coarse / 2 / max(steps))) if steps else 1
+
+
+#: Seeds that differ by more than this do not lead the nodes between them, px.
+_AGREE = 2.0
+
+
+def _between_seeds(d: NDArray[np.float32], apart: int) -> NDArray[np.float32]:
+    """Interpolate the seeds' displacement (2, rows, cols) to all nodes; NaN where they disagree."""
+    seeds = d[:, _every(apart), _every(apart)]
+    if not seeds.size:
+        return np.full_like(d, np.nan)
+    near: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]] = []
+    for nodes, count in zip(d.shape[1:], seeds.shape[1:], strict=True):
+        at = (np.arange(nodes) - apart // 2) / apart
+        low = np.clip(np.floor(at).astype(int), 0, count - 1)
+        high = np.minimum(low + 1, count - 1)
+        near.append((low, high, np.clip(at - low, 0, 1).astype(np.float32)))
+    (r0, r1, fr), (c0, c1, fc) = near
+    rows = seeds[:, r0], seeds[:, r1]
+    corner = [x[:, :, c] for x in rows for c in (c0, c1)]
+    low, high = np.minimum.reduce(corner), np.maximum.reduce(corner)
+    fr, fc = fr[:, None], fc[None, :]
+    top, bottom = (
+        (1 - fc) * corner[2 * k] + fc * corner[2 * k + 1] for k in range(2)
+    )
+    guess: NDArray[np.float32] = (1 - fr) * top + fr * bottom
+    guess[:, np.any(~(high - low <= _AGREE), axis=0)] = np.nan
+    return guess
+
+
+def _by_label(
+    job: _Job, labels: NDArray[Any], first: tuple[int, int], apart: int
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Measure each label's nodes on images in which the other labels' pixels are invalid."""
+    padded = np.zeros(job.a.shape, labels.dtype)
+    inner, outer = _overlap(labels.shape, first, job.a.shape)
     padded[outer] = labels[inner]
-    of_node = padded[node_row, node_col]
+    of_node = padded[job.row[:, None], job.col[None, :]]
+    out = np.full((7, *of_node.shape), np.nan, np.float32)
+    quality = np.full(of_node.shape, Quality.OUTSIDE, np.uint8)
     for label in np.unique(of_node):
-        mine = np.flatnonzero(of_node == label)
-        inside = padded == label
-        a_label, b_label = (np.where(inside, x, np.float32(np.nan)) for x in (a, b))
-        rows, cols = node_row[mine], node_col[mine]
-        part = np.full((7, mine.size), np.nan, np.float32)
-        part_quality = np.full(mine.size, Quality.OUTSIDE, np.uint8)
-        _in_threads(
-            lambda i, j, a_=a_label, b_=b_label, r=rows, c=cols, p=part, q=part_quality: (  # type: ignore[misc]
-                _kernels.correlate(a_, b_, r, c, options, p, q, i, j, name)
-            ),
-            mine.size,
-            threads,
-        )
-        out[:, mine] = part
-        quality[mine] = part_quality
+        mine, inside = of_node == label, padded == label
+        a, b = (np.where(inside, x, np.float32(np.nan)) for x in (job.a, job.b))
+        part, why = replace(job, a=a, b=b).field(mine, apart)
+        out[:, mine] = part[:, mine]
+        quality[mine] = why[mine]
+    return out, quality
 
 
 def _without_outliers(d: Displacement, settings: Settings, threads: int) -> Displacement:
