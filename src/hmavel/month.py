@@ -1,0 +1,314 @@
+"""Months of a stack of pairs: velocity, its error and how far the pairs decided it.
+
+The one function of this stage. The methods are in ``month_gp`` (a Gaussian process over the
+months, seen through the overlaps of the pairs), ``month_smooth`` and ``month_overlap``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hmavel import parallel
+from hmavel._types import ByteArray, FloatArray, TimeArray
+from hmavel.errors import HmavelError
+from hmavel.month_block import BlockMonths, Method, Shared, block_months, learn
+from hmavel.month_gp import scene_errors
+from hmavel.month_kernel import Hyperparameters
+from hmavel.network import pair_network
+
+METHODS = ("gp", "smooth", "overlap")
+#: Cells that are worked on at a time: what the memory beyond input and output depends on.
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Months:
+    """One velocity component month by month; arrays (n_months,) or (n_months, rows, cols)."""
+
+    months: TimeArray  #: (n_months,) datetime64[M]
+    v: FloatArray  #: m/yr, mean over the month, NaN where ``flag`` is 2
+    sigma: FloatArray  #: 1 sigma, m/yr
+    count: FloatArray  #: effective number of pairs: weight x share of the month, summed
+    shortest_days: FloatArray  #: shortest baseline among the pairs used, NaN without any
+    flag: ByteArray  #: 0 measured, 1 regularised, 2 blank (no pair used touches the month)
+    next_correlation: FloatArray  #: of the errors of this month and the next listed one
+    overlap_mean: FloatArray  #: m/yr, weighted mean of the pairs that touch the month
+    overlap_median: FloatArray  #: m/yr, the same as a weighted median
+    method: str  #: "gp", "smooth" or "overlap"
+    hyperparameters: tuple[Hyperparameters, ...]  #: of each class of cells (gp)
+    cell_class: NDArray[np.int16]  #: () or (rows, cols): index of its class, -1 = none
+    smoothness: float | None  #: what was used (smooth)
+    covariance: FloatArray | None  #: (n_months, n_months[, rows, cols]), when asked for
+
+
+def compose_months(
+    v: ArrayLike,
+    sigma: ArrayLike,
+    start: ArrayLike,
+    end: ArrayLike,
+    *,
+    months: ArrayLike | None = None,
+    method: Method = "gp",
+    scene_sigma: float | None = None,
+    smoothness: float | None = None,
+    hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None = None,
+    covariance: bool = False,
+    jobs: int = 1,
+) -> Months:
+    """Turn the velocities of many overlapping pairs into one per month.
+
+    Parameters
+    ----------
+    v
+        One component, m/yr, (p,) or (p, rows, cols); NaN or infinite = missing.
+    sigma
+        1 sigma of each velocity, m/yr, the error that it shares with no other pair; (p,), the
+        shape of ``v``, or anything that broadcasts to it. NaN or infinite = missing.
+    start, end
+        (p,) datetime64 of the two scenes; a scene is identified by its time. A pair that is
+        given back to front counts as if turned round: velocity is the same either way.
+    months
+        Months wanted, datetime64[M], increasing; None = every month that a pair touches.
+        Months before or after the data are blank.
+    method
+        ``"gp"``: Gaussian process; ``"smooth"``: small second differences; ``"overlap"``:
+        weighted median of the pairs that touch the month.
+    scene_sigma
+        Error of a scene's position that all its pairs share, 1 sigma, metres; None = none.
+    smoothness
+        For ``"smooth"``: 1 / (typical second difference of months, m/yr); None = chosen by
+        marginal likelihood.
+    hyperparameters
+        For ``"gp"``: the prior, or one for each class of cells; None = learnt from a sample of
+        the cells by marginal likelihood.
+    covariance
+        Whether to return the full covariance of each cell's months: n_months^2 numbers a cell.
+    jobs
+        Processes; 0 = one per core.
+
+    Returns
+    -------
+    Months
+        A month is ``measured`` when the pairs left at most half of the variance that the prior
+        gives it about the long-term level, and a pair of at most 96 days touches it;
+        ``regularised`` when they did not; ``blank`` when no pair that was used touches it.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, dates that are no dates, a pair of a scene with itself, a finite
+        sigma that is zero or negative, a negative ``scene_sigma``, unknown method, months that
+        do not increase, no pair at all and no ``months``.
+
+    Notes
+    -----
+    Measurements of the same two scenes are merged into their weighted mean, with the error of
+    one and their disagreement, so that a pair listed twice changes nothing. Equations and
+    limits: docs/method.md, "Months"; measured in bench/bench_month.py.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> day = np.datetime64("2020-01-05") + 16 * np.arange(12)
+    >>> m = compose_months(np.full(11, 50.0), 5.0, day[:-1], day[1:])
+    >>> m.months[0], bool(np.allclose(m.v, 50, atol=1))
+    (np.datetime64('2020-01'), True)
+    """
+    _check_options(method, scene_sigma, smoothness, hyperparameters)
+    v_in = np.asarray(v)
+    if v_in.ndim not in (1, 3) or v_in.dtype.kind not in "fiu":
+        raise ValueError(
+            f"month v: expected numbers of shape (p,) or (p, rows, cols), got {v_in.dtype} of "
+            f"shape {v_in.shape}; put the pairs on the first axis"
+        )
+    shape = v_in.shape[1:]
+    v2 = v_in.reshape(len(v_in), math.prod(shape))
+    sigma2 = _sigma_like(sigma, v_in).reshape(v2.shape)
+    wanted = None if months is None else _increasing_months(months)
+    start, end = np.asarray(start), np.asarray(end)
+    if len(start) != len(v2) or len(end) != len(v2):
+        raise ValueError(
+            f"month dates: expected {len(v2)} starts and ends, one per pair, got {len(start)} "
+            f"and {len(end)}; give both dates of every pair"
+        )
+    whole = pair_network(start, end) if len(v2) else None
+    used = _used_pairs(v2, sigma2)
+    if whole is None or not used.any():
+        if wanted is None:
+            raise ValueError(
+                "month pairs: expected at least one valid pair, got none; "
+                "pass months= to get blank months"
+            )
+        blank = BlockMonths.blank(len(wanted), v2.shape[1], covariance)
+        return _shaped(blank, wanted, shape, method)
+    network = whole if used.all() else pair_network(start[used], end[used])
+    if not used.all():
+        v2, sigma2 = v2[used], sigma2[used]
+    if wanted is None:
+        wanted = network.months
+    offset = (wanted - network.months[0]).astype(int)
+    there = np.flatnonzero((offset >= 0) & (offset < len(network.months)))
+    scenes = scene_errors(network, scene_sigma or 0.0)
+    shared = Shared(
+        network,
+        method,
+        scenes,
+        scene_errors(network, scene_sigma or 0.0, shared=False),
+        smoothness=smoothness,
+        keep=offset[there],
+        covariance=covariance,
+    )
+    if isinstance(hyperparameters, Hyperparameters):
+        hyperparameters = (hyperparameters,)
+    fixed = None if hyperparameters is None else tuple(hyperparameters)
+    shared = learn(shared, v2, sigma2, fixed)
+    out = BlockMonths.blank(len(wanted), v2.shape[1], covariance)
+    _fill(out, there, shared, v2, sigma2, jobs)
+    return _shaped(out, wanted, shape, method, shared)
+
+
+def _check_options(
+    method: str, scene_sigma: float | None, smoothness: float | None, hyperparameters: object
+) -> None:
+    if method not in METHODS:
+        raise ValueError(f"month method: expected one of {METHODS}, got {method!r}; choose one")
+    if scene_sigma is not None and not (0 <= scene_sigma < np.inf):
+        raise ValueError(
+            f"month scene_sigma: expected metres >= 0, got {scene_sigma}; "
+            "None means no shared error"
+        )
+    if smoothness is not None and (method != "smooth" or not (0 < smoothness < np.inf)):
+        raise ValueError(
+            f"month smoothness: expected a positive number with method='smooth', got "
+            f"{smoothness} with {method!r}; leave it out or change the method"
+        )
+    if hyperparameters is not None and method != "gp":
+        raise ValueError(
+            f"month hyperparameters: expected them with method='gp', got {method!r}; "
+            "leave them out or change the method"
+        )
+
+
+def _sigma_like(sigma: ArrayLike, v: FloatArray) -> FloatArray:
+    """Broadcast sigma to the shape of v; a finite one must be positive where v is finite."""
+    given = np.asarray(sigma, dtype=np.float64)
+    if given.ndim == 1 and v.ndim == 3 and len(given) == len(v):
+        given = given[:, None, None]
+    try:
+        full = np.broadcast_to(given, v.shape)
+    except ValueError:
+        raise ValueError(
+            f"month sigma: expected a shape that broadcasts to that of v, {v.shape}, got "
+            f"{given.shape}; give one sigma per pair or one per value"
+        ) from None
+    if np.any((given <= 0) & np.isfinite(given)):
+        bad = np.isfinite(v) & (full <= 0)
+        if bad.any():
+            first = tuple(int(i[0]) for i in np.nonzero(bad))
+            raise ValueError(
+                f"month sigma {first}: expected more than 0 m/yr, got {full[first]}; "
+                "set it to NaN to leave the pair out"
+            )
+    return full
+
+
+def _used_pairs(v: FloatArray, sigma: FloatArray) -> NDArray[np.bool_]:
+    """Pairs with a value and a sigma in some cell; in steps, so as to stay small."""
+    used = np.zeros(len(v), bool)
+    for i in range(0, v.shape[1], _BLOCK):
+        cells = slice(i, i + _BLOCK)
+        used |= (np.isfinite(v[:, cells]) & np.isfinite(sigma[:, cells])).any(axis=1)
+    return used
+
+
+def _increasing_months(months: ArrayLike) -> TimeArray:
+    wanted = np.asarray(months)
+    if wanted.dtype.kind != "M" or wanted.ndim != 1 or np.isnat(wanted).any():
+        raise ValueError(
+            f"month months: expected a 1-D array of datetime64 months, got {wanted.dtype} "
+            f"of shape {wanted.shape}; use numpy.arange('2013-04', '2025-01', dtype='M8[M]')"
+        )
+    wanted = wanted.astype("datetime64[M]")
+    if len(wanted) == 0 or np.any(np.diff(wanted).astype(int) <= 0):
+        raise ValueError(
+            "month months: expected at least one month and each later than the one before, got "
+            f"{wanted[:3]} ...; sort them and drop the repeated ones"
+        )
+    return wanted
+
+
+def _fill(
+    out: BlockMonths,
+    there: NDArray[np.intp],
+    shared: Shared,
+    v: FloatArray,
+    sigma: FloatArray,
+    jobs: int,
+) -> None:
+    """Work through the cells, a block at a time, and write the months into ``out``."""
+    cells = v.shape[1]
+    parts = [np.arange(i, min(i + _BLOCK, cells)) for i in range(0, cells, _BLOCK)]
+    # The input of a few blocks at a time is copied and sent out; the rest stays where it is.
+    batch = max(1, 4 * (parallel.cores() if jobs <= 0 else jobs))
+    for first in range(0, len(parts), batch):
+        some = parts[first : first + batch]
+        slices = [slice(part[0], part[-1] + 1) for part in some]
+        results = parallel.map(
+            partial(_work, shared),
+            [(v[:, s], sigma[:, s]) for s in slices],
+            jobs=jobs,
+            label="blocks of cells",
+            workers="processes",
+        )
+        for part, result in zip(some, results, strict=True):
+            if isinstance(result, parallel.Failure):
+                raise HmavelError(
+                    "month",
+                    f"cells {part[0]}-{part[-1]}",
+                    expected="a solution for every cell",
+                    got=result.reason,
+                    hint="look for velocities or sigmas that are orders of magnitude apart",
+                )
+            out.put(result, there, part)
+
+
+def _work(shared: Shared, item: tuple[FloatArray, FloatArray]) -> BlockMonths:
+    return block_months(shared, *item)
+
+
+def _shaped(
+    out: BlockMonths,
+    wanted: TimeArray,
+    shape: tuple[int, ...],
+    method: str,
+    shared: Shared | None = None,
+) -> Months:
+    """Give the cells their rows and columns back."""
+
+    def field(name: str) -> NDArray[Any]:
+        values: NDArray[Any] = getattr(out, name)
+        return values.reshape(values.shape[:-1] + shape)
+
+    return Months(
+        months=wanted,
+        method=method,
+        hyperparameters=() if shared is None else shared.hyperparameters,
+        smoothness=None if shared is None else shared.smoothness,
+        covariance=None if out.covariance is None else field("covariance"),
+        cell_class=field("cell_class"),
+        v=field("v"),
+        sigma=field("sigma"),
+        count=field("count"),
+        shortest_days=field("shortest_days"),
+        flag=field("flag"),
+        next_correlation=field("next_correlation"),
+        overlap_mean=field("overlap_mean"),
+        overlap_median=field("overlap_median"),
+    )

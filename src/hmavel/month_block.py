@@ -1,0 +1,271 @@
+"""Cells to months, a block of cells at a time: what all cells share, and the work on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from hmavel._types import DAYS_PER_YEAR, ByteArray, FloatArray
+from hmavel.month_fit import learn_classes
+from hmavel.month_gp import Cell, Design, Posterior, SceneErrors, leave_out, solve
+from hmavel.month_kernel import Hyperparameters, MonthPrior, month_prior
+from hmavel.month_overlap import overlap_months
+from hmavel.month_screen import USED, first_weights, loose_prior, reweigh
+from hmavel.month_smooth import choose_smoothness, robust_smooth, solve_smooth
+from hmavel.network import PairNetwork
+
+Method = Literal["gp", "smooth", "overlap"]
+MEASURED, REGULARISED, BLANK = 0, 1, 2
+
+#: A month is measured when the pairs left at most this share of its prior variance ...
+MEASURED_SHARE = 0.5
+#: ... and a pair of at most this many days (six Landsat cycles) touches it.
+MEASURED_DAYS = 96.0
+#: Cells that the prior is learnt from.
+SAMPLE = 16
+#: The level's standard deviation: this many times the sample's own, and at least so many m/yr.
+_LEVEL_FACTOR = 10.0
+_LEVEL_LEAST = 100.0
+#: Prior variance that may be left unsolved, as a share of the smallest posterior variance.
+_CUT_SOLVE, _CUT_SCREEN = 1e-3, 0.1
+_RUNG = 4.0
+
+
+@dataclass(frozen=True)
+class _Class:
+    """A class of cells: its prior, for the solve and, coarser, for the false matches."""
+
+    prior: MonthPrior
+    solve: Design
+    screen: Design
+
+
+@dataclass(frozen=True)
+class Shared:
+    """All that does not depend on the cell."""
+
+    network: PairNetwork
+    method: Method
+    shared: SceneErrors  #: scene errors as they are
+    alone: SceneErrors  #: the same, taken as each pair's own: what screening makes do with
+    classes: tuple[_Class, ...] = ()
+    loose: tuple[MonthPrior, ...] = ()  #: for cells of rising speed
+    smoothness: float | None = None
+    keep: NDArray[np.intp] | None = None  #: which of the network's months are wanted
+    covariance: bool = False
+
+    @property
+    def hyperparameters(self) -> tuple[Hyperparameters, ...]:
+        """The numbers of each class's prior."""
+        return tuple(kind.prior.parameters for kind in self.classes)
+
+
+@dataclass(frozen=True)
+class BlockMonths:
+    """The months of a block; arrays (n, cells) unless said. Names as in ``month.Months``."""
+
+    v: FloatArray
+    sigma: FloatArray
+    count: FloatArray
+    shortest_days: FloatArray
+    flag: ByteArray
+    next_correlation: FloatArray
+    overlap_mean: FloatArray
+    overlap_median: FloatArray
+    cell_class: NDArray[np.int16]  #: (cells,)
+    covariance: FloatArray | None  #: (n, n, cells)
+
+    @classmethod
+    def blank(cls, n: int, cells: int, covariance: bool) -> BlockMonths:
+        """Make months that nothing is known of."""
+        nan = [np.full((n, cells), np.nan) for _ in range(6)]
+        return cls(
+            v=nan[0],
+            sigma=nan[1],
+            count=np.zeros((n, cells)),
+            shortest_days=nan[2],
+            flag=np.full((n, cells), BLANK, np.uint8),
+            next_correlation=nan[3],
+            overlap_mean=nan[4],
+            overlap_median=nan[5],
+            cell_class=np.full(cells, -1, np.int16),
+            covariance=np.full((n, n, cells), np.nan) if covariance else None,
+        )
+
+    def put(
+        self, part: BlockMonths, months: NDArray[np.intp], cells: NDArray[np.intp]
+    ) -> None:
+        """Write ``part`` into these rows and columns."""
+        at = np.ix_(months, cells)
+        for f in fields(self):
+            if f.name not in ("cell_class", "covariance"):
+                getattr(self, f.name)[at] = getattr(part, f.name)
+        self.cell_class[cells] = part.cell_class
+        if self.covariance is not None and part.covariance is not None:
+            self.covariance[np.ix_(months, months, cells)] = part.covariance
+
+
+def learn(
+    shared: Shared,
+    v: FloatArray,
+    sigma: FloatArray,
+    hyperparameters: tuple[Hyperparameters, ...] | None,
+) -> Shared:
+    """Learn from a sample of the cells what the method needs; ``v``, ``sigma`` (p, cells)."""
+    if shared.method == "overlap":
+        return shared
+    with threadpool_limits(1):
+        some = sample_cells(v)
+        v, sigma = shared.network.merged(v[:, some], sigma[:, some])
+        sample = [_cell(shared.network, v[:, c], sigma[:, c]) for c in range(len(some))]
+        if shared.method == "smooth":
+            if shared.smoothness is None:
+                sample = [robust_smooth(shared.network, c, shared.shared, 0.3) for c in sample]
+                choice = choose_smoothness(shared.network, sample, shared.shared)
+                shared = replace(shared, smoothness=choice)
+            return shared
+        speeds = np.array([_speed(shared.network, cell) for cell in sample])
+        level = max(_LEVEL_FACTOR * float(np.sqrt(np.mean(speeds**2))), _LEVEL_LEAST)
+        rungs = 1 + int(np.ceil(max(0.0, np.log(speeds.max() / 75.0) / np.log(_RUNG))))
+        loose = tuple(
+            loose_prior(shared.network, level, 75.0 * _RUNG**k) for k in range(rungs)
+        )
+        shared = replace(shared, loose=loose)
+        if hyperparameters is None:
+            sample = [_first(shared, cell) for cell in sample]
+            hyperparameters = tuple(
+                learn_classes(shared.network, sample, shared.shared, level)
+            )
+        typical = float(np.median(np.concatenate([cell.variance for cell in sample])))
+        classes = tuple(_class(shared, h, typical) for h in hyperparameters)
+        return replace(shared, classes=classes)
+
+
+def sample_cells(v: FloatArray, size: int = SAMPLE) -> NDArray[np.intp]:
+    """Choose cells that stand for all: the best seen ones, evenly spaced by their velocity."""
+    seen = np.isfinite(v).sum(axis=0)
+    good = np.flatnonzero(seen >= max(1, np.quantile(seen[seen > 0], 0.5)))
+    # A thousand candidates are as good as all, and keep this cheap for any number of cells.
+    good = good[np.linspace(0, len(good) - 1, min(len(good), 1024)).astype(int)]
+    speed = np.abs(np.nanmedian(v[:, good], axis=0))
+    order = good[np.argsort(speed, kind="stable")]
+    at = np.linspace(0, len(order) - 1, min(size, len(order)))
+    return np.asarray(order[np.round(at).astype(int)])
+
+
+def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonths:
+    """Compose the months of some cells; ``v`` and ``sigma`` (p, cells), m/yr, NaN = missing."""
+    network = shared.network
+    n, cells = len(network.months), v.shape[1]
+    v, sigma = network.merged(v, sigma)
+    keep = np.arange(n) if shared.keep is None else shared.keep
+    out = BlockMonths.blank(len(keep), cells, shared.covariance)
+    with threadpool_limits(1):
+        overlap = overlap_months(network, v, sigma**2, shared.shared.sigma)
+        out.overlap_mean[:], out.overlap_median[:] = overlap.mean[keep], overlap.median[keep]
+        if shared.method == "overlap":
+            out.v[:], out.sigma[:] = overlap.median[keep], overlap.sigma[keep]
+        overlaps = network.overlap_years()
+        for c in range(cells):
+            cell = _cell(network, v[:, c], sigma[:, c])
+            if len(cell.d):
+                _compose_cell(shared, cell, overlaps, keep, out, c)
+    blank = out.flag == BLANK
+    out.v[blank] = out.sigma[blank] = np.nan
+    out.next_correlation[blank] = np.nan
+    return out
+
+
+def _compose_cell(
+    shared: Shared,
+    cell: Cell,
+    overlaps: sparse.csr_array,
+    keep: NDArray[np.intp],
+    out: BlockMonths,
+    c: int,
+) -> None:
+    """Fill column ``c`` of ``out``."""
+    share = np.zeros(len(keep))
+    if shared.method != "overlap":
+        if shared.method == "gp":
+            cell, posterior, chosen = _gp_cell(shared, cell)
+            kind = shared.classes[chosen]
+            out.cell_class[c], lost = chosen, kind.solve.prior.lost[keep]
+            prior_variance = kind.prior.variance
+        else:
+            smoothness = shared.smoothness or 0.0
+            cell = robust_smooth(shared.network, cell, shared.shared, smoothness)
+            posterior = solve_smooth(shared.network, cell, shared.shared, smoothness)
+            lost, prior_variance = np.zeros(len(keep)), np.inf
+        root = posterior.root[keep]
+        variance = np.einsum("ij,ij->i", root, root) + lost
+        share = variance / prior_variance
+        out.v[:, c], out.sigma[:, c] = posterior.mean[keep], np.sqrt(variance)
+        following = np.einsum("ij,ij->i", root[:-1], root[1:])
+        out.next_correlation[:-1, c] = following / np.sqrt(variance[:-1] * variance[1:])
+        if out.covariance is not None:
+            out.covariance[:, :, c] = root @ root.T + np.diag(lost)
+    touching = overlaps[cell.pairs]
+    weighted = touching.T @ cell.weight
+    out.count[:, c] = (weighted * DAYS_PER_YEAR / shared.network.month_days)[keep]
+    shortest = np.full(overlaps.shape[1], np.inf)
+    baseline = np.repeat(shared.network.baseline_days[cell.pairs], np.diff(touching.indptr))
+    used = np.repeat(cell.weight >= USED, np.diff(touching.indptr)) & (touching.data > 0)
+    np.minimum.at(shortest, touching.indices[used], baseline[used])
+    shortest = shortest[keep]
+    measured = (share <= MEASURED_SHARE) & (shortest <= MEASURED_DAYS)
+    out.flag[:, c] = np.where(measured, MEASURED, REGULARISED)
+    out.flag[np.isinf(shortest), c] = BLANK
+    out.shortest_days[:, c] = np.where(np.isinf(shortest), np.nan, shortest)
+
+
+def _gp_cell(shared: Shared, cell: Cell) -> tuple[Cell, Posterior, int]:
+    """Weigh the pairs, choose the class under which they are most probable, solve."""
+    cell = _first(shared, cell)
+    chosen = 0
+    if len(shared.classes) > 1:
+        scores = [leave_out(kind.screen, cell).log_evidence for kind in shared.classes]
+        chosen = int(np.argmax(scores))
+    kind = shared.classes[chosen]
+    cell = reweigh(kind.screen, cell)
+    return cell, solve(kind.solve, cell), chosen
+
+
+def _first(shared: Shared, cell: Cell) -> Cell:
+    speed = _speed(shared.network, cell)
+    rung = int(np.ceil(max(0.0, np.log(max(speed, 1.0) / 75.0) / np.log(_RUNG))))
+    return first_weights(shared.loose[min(rung, len(shared.loose) - 1)], shared.alone, cell)
+
+
+def _class(shared: Shared, h: Hyperparameters, typical: float) -> _Class:
+    """Bring a prior to the network and cut it to the modes that its pairs can see."""
+    prior = month_prior(shared.network, h)
+    p = len(shared.network.first)
+    full = Cell(np.arange(p), np.zeros(p), np.full(p, typical), np.ones(p))
+    design = Design(prior, shared.shared)
+    smallest = float((solve(design, full).root ** 2).sum(axis=1).min())
+    return _Class(
+        prior,
+        Design(prior.cut(_CUT_SOLVE * smallest), shared.shared),
+        Design(prior.cut(_CUT_SCREEN * smallest), shared.alone),
+    )
+
+
+def _cell(network: PairNetwork, v: FloatArray, sigma: FloatArray) -> Cell:
+    """Take the valid pairs of a cell as displacements, m."""
+    i = np.flatnonzero(np.isfinite(v) & np.isfinite(sigma))
+    years = network.baseline_years[i]
+    return Cell(i, v[i] * years, (sigma[i] * years) ** 2, np.ones(len(i)))
+
+
+def _speed(network: PairNetwork, cell: Cell) -> float:
+    """Robust size of a cell's velocity, m/yr: the median of the better half of its pairs."""
+    years = network.baseline_years[cell.pairs]
+    error = np.sqrt(cell.variance) / years
+    best = error <= np.median(error)
+    return float(np.abs(np.median((cell.d / years)[best])))

@@ -1,0 +1,137 @@
+"""compose_months: what goes in, what comes out, and what it refuses."""
+
+from __future__ import annotations
+
+import networks as nw
+import numpy as np
+import pytest
+
+from hmavel.month import METHODS, compose_months
+
+MONTHLY = np.arange("2019-01-05", "2021-01-06", 16, dtype="datetime64[D]").astype("M8[ms]")
+
+
+def chain(velocity, *, sigma=20.0):
+    """Pairs end to end, all of one velocity."""
+    start, end = MONTHLY[:-1], MONTHLY[1:]
+    return np.full(len(start), float(velocity)), np.full(len(start), sigma), start, end
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_constant_velocity_comes_back(method):
+    v, sigma, start, end = chain(70.0)
+    m = compose_months(v, sigma, start, end, method=method)
+    assert m.months[0] == np.datetime64("2019-01")
+    assert m.months[-1] == np.datetime64("2020-12")
+    np.testing.assert_allclose(m.v, 70.0, atol=0.5)
+    assert np.all(m.sigma > 0)
+    assert m.v.shape == m.sigma.shape == m.flag.shape == (24,)
+    assert np.all(m.shortest_days == 16)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_cells_do_not_depend_on_their_company_or_place(method):
+    sim = nw.simulate(["season"], 3, cells=6, pairs=150, last="2017-01-01", missing=0.1)
+    v, sigma = sim.v.reshape(-1, 2, 3), sim.sigma.reshape(-1, 2, 3)
+    kwargs = {"method": method, "scene_sigma": nw.SCENE_SIGMA}
+    m = compose_months(v, sigma, sim.start, sim.end, **kwargs)
+    if method == "gp":
+        kwargs["hyperparameters"] = m.hyperparameters
+    if method == "smooth":
+        kwargs["smoothness"] = m.smoothness
+    one = compose_months(v[:, 1, 2], sigma[:, 1, 2], sim.start, sim.end, **kwargs)
+    np.testing.assert_allclose(one.v, m.v[:, 1, 2], rtol=0, atol=0.02)
+    np.testing.assert_array_equal(one.flag, m.flag[:, 1, 2])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_order_of_pairs_and_of_their_dates_does_not_matter(method):
+    sim = nw.simulate(["surge"], 4, pairs=150, last="2018-01-01")
+    v, sigma = sim.v[:, 0], sim.sigma[:, 0]
+    kwargs = {"method": method, "scene_sigma": nw.SCENE_SIGMA}
+    m = compose_months(v, sigma, sim.start, sim.end, **kwargs)
+    mixed = np.random.default_rng(0).permutation(len(v))
+    turned = np.arange(len(v)) % 3 == 0
+    start = np.where(turned, sim.end, sim.start)[mixed]
+    end = np.where(turned, sim.start, sim.end)[mixed]
+    again = compose_months(v[mixed], sigma[mixed], start, end, **kwargs)
+    np.testing.assert_allclose(again.v, m.v, atol=0.05)
+    np.testing.assert_array_equal(again.flag, m.flag)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_flipping_the_axis_flips_the_sign(method):
+    sim = nw.simulate(["season"], 5, pairs=120, last="2016-01-01")
+    args = sim.sigma[:, 0], sim.start, sim.end
+    one = compose_months(sim.v[:, 0], *args, method=method)
+    other = compose_months(-sim.v[:, 0], *args, method=method)
+    np.testing.assert_allclose(one.v, -other.v, atol=1e-6)
+    np.testing.assert_allclose(one.sigma, other.sigma, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pair_listed_twice_changes_nothing(method):
+    sim = nw.simulate(["season"], 6, pairs=60, last="2015-06-01")
+    v, sigma = sim.v[:, 0], sim.sigma[:, 0]
+    twice = np.arange(len(v)).repeat(2)
+    once = compose_months(v, sigma, sim.start, sim.end, method=method)
+    start, end = sim.start[twice], sim.end[twice]
+    again = compose_months(v[twice], sigma[twice], start, end, method=method)
+    np.testing.assert_allclose(again.v, once.v, atol=1e-6)
+    np.testing.assert_allclose(again.sigma, once.sigma, rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_pair(method):
+    start, end = np.array(["2019-03-03"], "M8[ms]"), np.array(["2019-05-06"], "M8[ms]")
+    m = compose_months([40.0], [5.0], start, end, method=method)
+    assert list(m.months.astype(str)) == ["2019-03", "2019-04", "2019-05"]
+    np.testing.assert_allclose(m.v, 40.0, atol=2.0)
+    assert np.all(m.sigma >= 4.5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_months_outside_the_data_are_blank(method):
+    v, sigma, start, end = chain(70.0)
+    wanted = np.arange("2018-06", "2021-08", dtype="M8[M]")
+    m = compose_months(v, sigma, start, end, method=method, months=wanted)
+    outside = (wanted < np.datetime64("2019-01")) | (wanted > np.datetime64("2020-12"))
+    assert np.all(m.flag[outside] == 2)
+    assert np.all(np.isnan(m.v[outside]))
+    assert np.all(np.isnan(m.sigma[outside]))
+    assert np.all(m.count[outside] == 0)
+    assert np.all(np.isfinite(m.v[~outside]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_cell_seen_once_in_twelve_years(method):
+    sim = nw.simulate(["season"], 7, cells=2, pairs=200)
+    v = sim.v.copy()
+    lone = 90
+    v[np.arange(len(v)) != lone, 1] = np.nan
+    v[lone, 1] = 55.0
+    v, sigma = v[:, None, :], sim.sigma[:, None, :]
+    m = compose_months(v, sigma, sim.start, sim.end, method=method, scene_sigma=1.05)
+    seen = np.isfinite(m.v[:, 0, 1])
+    touched = (m.months + 1 > sim.start[lone]) & (m.months.astype("M8[ms]") < sim.end[lone])
+    np.testing.assert_array_equal(seen, touched)
+    assert np.abs(m.v[seen, 0, 1] - 55).max() < 45
+    assert np.all(m.flag[~seen, 0, 1] == 2)
+
+
+def test_no_pair_gives_blank_months_or_a_clear_error():
+    empty = np.array([], "M8[ms]")
+    m = compose_months(
+        np.empty((0, 2, 3)),
+        np.empty((0, 2, 3)),
+        empty,
+        empty,
+        months=np.array(["2020-01", "2020-02"], "M8[M]"),
+    )
+    assert m.v.shape == (2, 2, 3)
+    assert np.all(m.flag == 2)
+    with pytest.raises(ValueError, match="at least one valid pair"):
+        compose_months([], [], empty, empty)
+    v, sigma, start, end = chain(1.0)
+    with pytest.raises(ValueError, match="at least one valid pair"):
+        compose_months(v * np.nan, sigma, start, end)
