@@ -404,15 +404,19 @@ static void reweight(const work *k, int n, int first)
     }
 }
 
-/* Coherence, SNR, evidence and the sandwich covariance H^-1 J H^-1 of the fit. */
-static void judge(const work *k, int n, int robust, const sums *t, hmk_fit *out)
+/* Coherence, SNR, evidence and the sandwich covariance H^-1 J H^-1 of the fit: H its curvature,
+ * J the scatter of its slope over the bins. Both take the weights from before the robust
+ * rounds: the reweighted ones make their own evidence, and the noise is hardly another. */
+static void judge(const work *k, int n, int robust, hmk_fit *out)
 {
     const int h = n / 2;
     vec sw = splat(0), swc = splat(0), sw2 = splat(0), sv = splat(0), svc = splat(0);
     vec jrr = splat(0), jrc = splat(0), jcc = splat(0);
+    vec hrr = splat(0), hrc = splat(0), hcc = splat(0);
     const float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w, *rob = k->w;
     for (int c = 0; c < h; c++) {
         vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
+        const float kc = (float)c;
         for (int r = 0; r < h; r++) {
             vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
             for (int side = 0; side < 2; side++) {
@@ -424,9 +428,10 @@ static void judge(const work *k, int n, int robust, const sums *t, hmk_fit *out)
                 vec f = robust ? load(rob) : splat(1);
                 sw += w, swc += wc, sw2 += w * w;
                 sv += f * w, svc += f * wc;
-                vec j = (f * ws) * (f * ws);
-                float kr = side ? (float)-r : (float)r, kc = (float)c;
+                const float kr = side ? (float)-r : (float)r;
+                vec j = ws * ws;
                 jrr += (kr * kr) * j, jrc += (kr * kc) * j, jcc += (kc * kc) * j;
+                hrr += (kr * kr) * wc, hrc += (kr * kc) * wc, hcc += (kc * kc) * wc;
                 q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES, rob += HMK_LANES;
             }
         }
@@ -435,8 +440,8 @@ static void judge(const work *k, int n, int robust, const sums *t, hmk_fit *out)
     store(out->coherence, 0.5f + 0.5f * swc / vmax(sw, tiny));
     store(out->snr, 0.5f + 0.5f * svc / vmax(sv, tiny));
     store(out->evidence, swc * vrsqrt(vmax(0.5f * sw2, tiny)));
-    vec det = vmax(t->rr * t->cc - t->rc * t->rc, tiny);
-    vec a = t->cc / det, b = -t->rc / det, c = t->rr / det; /* H^-1 */
+    vec inv = 1.0f / vmax(hrr * hcc - hrc * hrc, tiny);
+    vec a = hcc * inv, b = -hrc * inv, c = hrr * inv; /* H^-1 */
     const float px2 = (float)((double)n * n / (4 * M_PI * M_PI));
     store(out->var_row, px2 * (a * a * jrr + 2.0f * a * b * jrc + b * b * jcc));
     store(out->var_col, px2 * (b * b * jrr + 2.0f * b * c * jrc + c * c * jcc));
@@ -444,13 +449,12 @@ static void judge(const work *k, int n, int robust, const sums *t, hmk_fit *out)
 
 enum { FIRST_STEPS = 3, STEPS_PER_ROUND = 2 };
 
-static sums step(const work *k, int n, int weighted, vec *row, vec *col)
+static void step(const work *k, int n, int weighted, vec *row, vec *col)
 {
     phasors(*row, n, k->er_re, k->er_im);
     phasors(*col, n, k->ec_re, k->ec_im);
     sums t = weighted ? correlation(k, n, 1) : correlation(k, n, 0);
     newton(&t, n, row, col);
-    return t;
 }
 
 static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, float *scratch,
@@ -463,20 +467,19 @@ static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, 
     cross_spectrum(win, &k);
 
     vec row = load(batch->shift_row), col = load(batch->shift_col);
-    sums t;
     for (int i = 0; i < FIRST_STEPS; i++)
-        t = step(&k, n, 0, &row, &col);
+        step(&k, n, 0, &row, &col);
     for (int round = 0; round < robust; round++) {
         phasors(row, n, k.er_re, k.er_im);
         phasors(col, n, k.ec_re, k.ec_im);
         reweight(&k, n, round == 0);
         for (int i = 0; i < STEPS_PER_ROUND; i++)
-            t = step(&k, n, 1, &row, &col);
+            step(&k, n, 1, &row, &col);
     }
     store(out->row, row), store(out->col, col);
     phasors(row, n, k.er_re, k.er_im);
     phasors(col, n, k.ec_re, k.ec_im);
-    judge(&k, n, robust, &t, out);
+    judge(&k, n, robust, out);
 }
 
 /* ---- what this build offers ------------------------------------------------------------ */

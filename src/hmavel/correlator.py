@@ -58,7 +58,7 @@ class Settings:
     guess_evidence: float = 9.0  #: keep what neighbours led to above this, else search
     unpin: float = 1.025  #: correction of the first look, whose tapers do not move
     max_second: float = 0.9  #: refuse a match whose rival reaches this share of its height
-    sigma_scale: float = 1.0  #: calibration of the predicted sigma
+    sigma_scale: float = 1.75  #: calibration of the predicted sigma
     sigma_floor: float = 0.001  #: px; what interpolation and rounding leave
     max_median: float = 4.0  #: normalised median test: refuse above
     min_clump: int = 5  #: refuse clumps of fewer good nodes
