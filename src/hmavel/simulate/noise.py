@@ -30,13 +30,19 @@ def mtf(f: Any, nyquist: float = MTF_NYQUIST) -> Any:
     return nyquist ** (4.0 * np.square(f))
 
 
-def shape_spectrum(rng: np.random.Generator, shape: tuple[int, int], gain: Any) -> F64:
-    """Filter white noise by ``gain`` (the shape of the rfft); mean 0, std 1, periodic."""
-    white = fft.rfft2(rng.standard_normal(shape))
-    white *= gain
+def shape_spectrum(
+    rng: np.random.Generator, shape: tuple[int, int], gain: Any, *, exact: bool = True
+) -> Any:
+    """Filter white noise by ``gain`` (the shape of the rfft); mean 0, std 1, periodic.
+
+    float64, or float32 at half the cost where ``exact`` is not asked for.
+    """
+    white = fft.rfft2(rng.standard_normal(shape, dtype=np.float64 if exact else np.float32))
+    white *= np.asarray(gain, dtype=np.float64 if exact else np.float32)
     white[0, 0] = 0.0
     field = fft.irfft2(white, s=shape)
-    return np.asarray(field / field.std())
+    field /= field.std()
+    return field
 
 
 def fractal(
@@ -46,8 +52,8 @@ def fractal(
     *,
     low: float = 0.0,
     high: float = 0.5,
-) -> F64:
-    """Return a periodic field of amplitude k^-beta between two frequencies; std 1.
+) -> F32:
+    """Return a periodic float32 field of amplitude k^-beta between two frequencies; std 1.
 
     Parameters
     ----------
@@ -62,14 +68,14 @@ def fractal(
         quarter octave above).
     """
     fr, fc = frequencies(shape)
-    k = np.hypot(fr, fc)
+    k = np.hypot(fr, fc).astype(np.float32)
     k[0, 0] = 1.0
     gain = k**-beta
     if low > 0:
         gain *= 1.0 - np.exp(-((k / low) ** 4))
     if high < 0.5:
         gain *= np.exp(-((k / high) ** 12))
-    return shape_spectrum(rng, shape, gain)
+    return np.asarray(shape_spectrum(rng, shape, gain, exact=False))
 
 
 def fourier_shift(image: Any, drow: Any, dcol: Any) -> F64:
@@ -88,7 +94,9 @@ def window(tile: Any, row: int, col: int, rows: int, cols: int) -> Any:
 
 def spline(tile: Any) -> F32:
     """Return the cubic B-spline coefficients of a periodic tile, for :func:`sample`."""
-    return np.asarray(ndimage.spline_filter(tile, order=3, mode="grid-wrap"), dtype=np.float32)
+    return np.asarray(
+        ndimage.spline_filter(tile, order=3, output=np.float32, mode="grid-wrap")
+    )
 
 
 def sample(coefficients: F32, row: F64, col: F64) -> F32:

@@ -43,7 +43,7 @@ def _texture(rng: np.random.Generator, shape: tuple[int, int], texture: str) -> 
     gain = k**-beta
     if sensor:
         gain = gain * mtf(fr) * mtf(fc)
-    return STD_DN * shape_spectrum(rng, shape, gain)
+    return np.asarray(STD_DN * shape_spectrum(rng, shape, gain))
 
 
 def _finish(
