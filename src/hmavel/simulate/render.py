@@ -135,7 +135,13 @@ def _surface(world: World, shot: Acquisition, g: Ground, t: float, row: int) -> 
     rock = np.clip(1.0 + 0.24 * g.rock + 0.015 * fresh, 0.35, 2.2).astype(np.float32)
     snow = snow_cover(g.elevation, g.east, g.north, g.patch, shot)
     return _Surface(
-        light.astype(np.float32), snow, g.icy, debris, rock, (ice * g.icy).astype(np.float32), facing
+        light=light.astype(np.float32),
+        snow=snow,
+        icy=g.icy,
+        debris=debris,
+        rock=rock,
+        ice=ice * g.icy,
+        facing=facing.astype(np.float32),
     )
 
 
