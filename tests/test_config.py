@@ -65,7 +65,7 @@ def test_the_saved_form_reads_back_to_the_same(tmp_path):
         ("[pairs]\nxyz = 1", "got 'xyz'; known are min_days"),
         ("[correlate]\nwindow = 33", "correlate.window: an even number, got 33"),
         ("[correlate]\nwindow = 4", "correlate.window: greater than or equal to 8, got 4"),
-        ("[correlate]\nwindow = 128", "coarse >= window, got 64 < 128"),
+        ("[correlate]\nwindow = 128", "coarse >= window, or coarse = 0, got 64 < 128"),
         ("[pairs]\nmin_days = 500", "max_days >= min_days"),
         ("[months]\nfirst = '2013-13'", 'a month like "2013-04", got \'2013-13\''),
         ("[input]\nwrs = ['140-041']", 'a path/row like "140/041", got \'140-041\''),

@@ -244,27 +244,32 @@ def _log(arguments: argparse.Namespace) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from hmavel import demo
+    from hmavel import demo, report
 
     result = demo.demo(arguments.out, jobs=_jobs(arguments), seed=arguments.seed)
-    print(result.text())
-    return _listed(result.failures)
+    print(report.demo_text(result))
+    return _listed(result.run.failures)
 
 
 def _pair(arguments: argparse.Namespace) -> int:
-    from hmavel import config, workflow
+    from hmavel import config
 
     given = {key: getattr(arguments, key) for key in ("window", "coarse", "step")}
     correlate = {key: value for key, value in given.items() if value is not None}
+    if "window" in correlate and "coarse" not in correlate:
+        # A larger fine window than the default coarse one is its own coarse window.
+        correlate["coarse"] = max(64, correlate["window"])
     options: dict[str, Any] = {"correlate": correlate}
     if arguments.bias is not None:
         options["bias"] = {"model": arguments.bias}
-    result = workflow.pair_files(
-        arguments.reference, arguments.secondary, arguments.out,
+    settings = config.from_dict(options, source="of the command line")
+    from hmavel import report, single
+
+    result = single.pair_files(
+        arguments.reference, arguments.secondary, arguments.out, config=settings,
         stable=arguments.stable, glaciers=arguments.glaciers, threads=arguments.threads,
-        config=config.from_dict(options, source="of the command line"),
     )
-    print(result.text())
+    print(report.pair_text(result))
     return DONE
 
 
@@ -272,15 +277,15 @@ def _run(arguments: argparse.Namespace) -> int:
     from hmavel import config
 
     settings = config.load(arguments.config)
-    from hmavel import workflow
+    from hmavel import planning, report, workflow
 
     jobs = _jobs(arguments)
     if arguments.dry_run:
-        plan = workflow.plan(settings, jobs=jobs)
-        print(plan.text())
+        plan = planning.plan(settings, jobs=settings.run.jobs if jobs is None else jobs)
+        print(report.plan_text(plan))
         return _listed(plan.failures)
     result = workflow.run(settings, jobs=jobs)
-    print(result.text())
+    print(report.run_text(result))
     return _listed(result.failures)
 
 
@@ -288,10 +293,16 @@ def _scenes(arguments: argparse.Namespace) -> int:
     from hmavel import config
 
     settings = config.load(arguments.config)
-    from hmavel import workflow
+    from hmavel import planning, report, state
+    from hmavel.outcome import SCENE_COLUMNS
 
-    plan = workflow.plan(settings, jobs=_jobs(arguments))
-    print(plan.scenes_csv() if arguments.csv else plan.scenes_text(), end="")
+    jobs = _jobs(arguments)
+    plan = planning.plan(settings, jobs=settings.run.jobs if jobs is None else jobs)
+    state.write_csv(plan.folder / "scenes.csv", plan.rows, SCENE_COLUMNS)
+    if arguments.csv:
+        print(state.csv_text(plan.rows, SCENE_COLUMNS), end="")
+    else:
+        print(report.scenes_text(plan))
     return _listed(plan.failures)
 
 

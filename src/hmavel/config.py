@@ -11,6 +11,7 @@ import difflib
 import json
 import re
 import tomllib
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic.fields import FieldInfo
+
+    from hmavel.classes import Thresholds
+    from hmavel.correlator import Settings
+    from hmavel.screening import Limits
 
 
 def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
@@ -117,15 +122,70 @@ class Glaciers(Stage):
 
 
 class Mask(Stage):
-    """What counts as cloud, snow and water in the 30 m bands."""
+    """What counts as cloud, snow, shadow and water (top-of-atmosphere reflectances 0 ... 1)."""
+
+    snow_ndsi: float = _option(0.40, "Snow and ice: NDSI above this.", ge=-1, le=1)
+    snow_b5: float = _option(0.11, "... and Band 5 above this.", ge=0, le=1)
+    cloud_albedo: float = _option(0.30, "Cloud: broadband albedo above this.", ge=0, le=2)
+    cloud_b6: float = _option(0.15, "... and Band 6 above this.", ge=0, le=1)
+    cloud_ndsi: float = _option(0.75, "... and NDSI below this.", ge=-1, le=1)
+    cloud_b5_b6: float = _option(1.10, "... and Band 5 / Band 6 above this.", ge=0)
+    clear_ndsi: float = _option(
+        0.60, "Cloud in QA_PIXEL is overruled where NDSI is above this,", ge=-1, le=1
+    )
+    clear_b6: float = _option(0.12, "... and Band 6 below this.", ge=0, le=1)
+    cloud_min_pixels: int = _option(4, "Smaller spots of cloud are glints.", "px (30 m)", ge=0)
+    cloud_buffer_m: float = _option(60.0, "Cloud is widened by this.", "m", ge=0)
+    shadow_albedo: float = _option(
+        0.45, "Shadow in QA_PIXEL is overruled where snow is brighter than this.", ge=0, le=2
+    )
+    dark_b5: float = _option(0.08, "Terrain shadow or water: Band 5 below this.", ge=0, le=1)
+    dark_b6: float = _option(0.05, "... and Band 6 below this.", ge=0, le=1)
+    water_ndwi: float = _option(
+        0.30, "Of the dark, water: (B3 - B5) / (B3 + B5) above this.", ge=-1, le=1
+    )
+    water_b3: float = _option(0.08, "... and Band 3 above this.", ge=0, le=1)
+    smooth_bright: float = _option(
+        0.40, "Band 8 alone: cloud or blank snow is brighter than this.", ge=0, le=2
+    )
+    smooth_texture: float = _option(
+        0.03, "... and its local spread is below this share of its mean.", ge=0
+    )
+    smooth_dark: float = _option(
+        0.05, "Band 8 alone: water or shadow is darker than this.", ge=0, le=1
+    )
+
+    def thresholds(self) -> Thresholds:
+        """Return them as the mask functions take them."""
+        from hmavel.classes import Thresholds
+
+        return Thresholds(**self.model_dump())
 
 
 class Screening(Stage):
-    """Which scenes are worth correlating for a glacier (fractions of its outline)."""
+    """Which scenes are worth correlating for a glacier (shares of its ice)."""
 
     min_valid: float = _option(0.6, "Least share with image data.", ge=0, le=1)
-    max_cloud: float = _option(0.3, "Largest share under cloud or its shadow.", ge=0, le=1)
-    max_snow: float = _option(1.0, "Largest share under fresh snow.", ge=0, le=1)
+    max_cloud: float = _option(0.3, "Largest share of that under cloud.", ge=0, le=1)
+    max_shadow: float = _option(
+        0.6, "Largest share in shadow, of clouds or mountains.", ge=0, le=1
+    )
+    max_snow: float = _option(
+        1.0, "Largest share of snow; clean bare ice counts as snow.", ge=0, le=1
+    )
+    max_saturated: float = _option(
+        0.2, "Largest share at the sensor's ceiling.", ge=0, le=1
+    )
+    min_bare: float = _option(
+        0.0, "Least share of the ground around it that is clear and bare.", ge=0, le=1
+    )
+
+    def limits(self, glaciers: Glaciers) -> Limits:
+        """Return them as the screening takes them, with the ground that belongs to it."""
+        from hmavel.screening import Limits
+
+        around = {"gap_m": glaciers.ice_buffer_m, "ground_m": max(glaciers.margin_m, 1.0)}
+        return Limits(**self.model_dump(), **around)
 
 
 class Pairs(Stage):
@@ -133,6 +193,16 @@ class Pairs(Stage):
 
     min_days: float = _option(15.0, "Shortest baseline.", "days", gt=0)
     max_days: float = _option(410.0, "Longest baseline.", "days", gt=0)
+    short_days: float = _option(
+        96.0, "Up to this a pair is short: it resolves the season.", "days", gt=0
+    )
+    successors: int = _option(3, "Short pairs per scene, to the next scenes.", ge=1)
+    per_year: int = _option(2, "Pairs per scene to scenes about a year later.", ge=0)
+    least_degree: int = _option(3, "Pairs that every scene is in, where dates allow.", ge=1)
+    max_pairs: int | None = _option(
+        None, "Budget of pairs for a glacier and path/row; not set = no limit.", ge=1,
+        example=400,
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Pairs:
@@ -143,37 +213,85 @@ class Pairs(Stage):
 
 
 class Correlate(Stage):
-    """The matching of a pair's Band 8 (method.md, section 1)."""
+    """The matching of a pair's Band 8 (docs/method.md, "Correlator")."""
 
     window: Even = _option(32, "Side of the fine window.", "px (15 m)", ge=8, le=256)
-    coarse: Even = _option(64, "Side of the coarse window, which sets the reach.",
-                           "px (15 m)", ge=8, le=512)
+    coarse: Even = _option(
+        64, "Side of the coarse window; 0 = no coarse search.", "px (15 m)", ge=0, le=256
+    )
     step: int = _option(
         8, "Spacing of the nodes and so of the products: 8 px are 120 m.", "px (15 m)",
         ge=1, le=64,
     )
+    reach: int | None = _option(
+        None, "Search limit per axis; not set = half the coarse window.", "px (15 m)",
+        example=32, ge=0, le=4096,
+    )
+    weight: Literal["white", "half", "cross"] = _option(
+        "half", "Weights of the frequencies: the cross-spectrum's amplitude to the 0, 1/2 or 1."
+    )
+    robust: int = _option(2, "Rounds of robust reweighting.", ge=0, le=10)
+    last_taper: float = _option(
+        0.5, "Share of the window that tapers off at each end in the last passes.", gt=0, le=0.5
+    )
+    min_valid: float = _option(0.6, "Least valid share of a fine window.", gt=0, le=1)
+    min_evidence: float = _option(6.0, "A match is accepted above this evidence.", ge=0)
+    max_second: float = _option(
+        0.9, "... unless a rival peak reaches this share of its height.", gt=0, le=1
+    )
+    max_median: float = _option(
+        4.0, "Neighbour test: normalised residual above which a match is an outlier.", gt=0
+    )
+    min_clump: int = _option(5, "Smaller clumps of good nodes are dropped.", "nodes", ge=0)
     domain_windows: bool = _option(
         False, "Let windows at a margin see only the ice, or only the ground, of their centre."
+    )
+    min_matched: float = _option(
+        0.05, "Least share of the ice that a pair must match to be used.", ge=0, le=1
     )
 
     @model_validator(mode="after")
     def _nested(self) -> Correlate:
-        if self.coarse < self.window:
+        if 0 < self.coarse < self.window:
             got = {"got": f"{self.coarse} < {self.window}"}
-            raise PydanticCustomError("order", "coarse >= window", got)
+            raise PydanticCustomError("order", "coarse >= window, or coarse = 0", got)
         return self
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a node that the correlator may look at."""
+        reach = max(self.coarse // 2, 2) if self.reach is None else self.reach
+        return max(self.window, self.coarse) // 2 + reach + 2
+
+    def windows(self) -> dict[str, Any]:
+        """Return the arguments of ``correlate`` that set windows and reach."""
+        names = ("window", "coarse", "step", "reach")
+        return {name: getattr(self, name) for name in names}
+
+    def settings(self) -> Settings:
+        """Return the further options of ``correlate``."""
+        from hmavel.correlator import Settings
+
+        names = {field.name for field in fields(Settings)} & set(type(self).model_fields)
+        return Settings(**{name: getattr(self, name) for name in names})
 
 
 class Bias(Stage):
-    """The matching error, read off bare ground (method.md, section 3)."""
+    """The matching error, read off bare ground (docs/method.md, "Bias")."""
 
     model: Literal["auto", "constant", "plane", "quadratic", "stripes", "none"] = _option(
         "auto", "Shape of the error over the scene."
     )
+    min_count: int = _option(100, "Matched cells of bare ground below which nothing is fitted.",
+                             ge=3)
+    reach: float = _option(
+        333.0, "Distance from the bare ground up to which a shape is continued.", "px (15 m)",
+        ge=0,
+    )
 
 
 class Uncertainty(Stage):
-    """The static-terrain figures of a pair (method.md, section 4)."""
+    """The static-terrain figures of a pair (docs/method.md, "Uncertainty")."""
 
     method: Literal["robust", "glaft"] = _option(
         "robust", "Estimator; \"glaft\" gives GLAFT 1.0.0's numbers."
@@ -183,7 +301,7 @@ class Uncertainty(Stage):
 
 
 class Months(Stage):
-    """The monthly inversion (method.md, section 5)."""
+    """The monthly inversion (docs/method.md, "Months")."""
 
     method: Literal["gp", "smooth", "overlap"] = _option(
         "gp", "Gaussian process, second differences, or overlap-weighted mean."
@@ -215,7 +333,11 @@ class Output(Stage):
 class Run(Stage):
     """How the work is spread."""
 
-    jobs: int = _option(0, "Pairs or glaciers worked on at a time; 0 = one per core.", ge=0)
+    jobs: int = _option(0, "Pairs worked on at a time; 0 = one per core.", ge=0)
+    scene_memory_gb: float = _option(
+        1.0, "Memory for the images of a glacier's scenes; beyond it they are read again.",
+        "GB", gt=0,
+    )
 
 
 class Config(Stage):
@@ -293,8 +415,8 @@ def to_toml(config: Config) -> str:
     return _to_toml(config, comments=False)
 
 
-def as_json(config: Config) -> dict[str, Any]:
-    """Return the resolved configuration as plain JSON values, for provenance."""
+def as_json(config: Stage) -> dict[str, Any]:
+    """Return the resolved configuration, or a section of it, as plain JSON values."""
     return config.model_dump(mode="json")
 
 

@@ -1,0 +1,301 @@
+"""What a configuration amounts to: glaciers, the scenes worth using for each, their pairs."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from rasterio.warp import transform_bounds  # type: ignore[import-untyped]
+from shapely.geometry import box
+
+from hmavel import __version__, parallel, state
+from hmavel.archive import find_scenes
+from hmavel.config import as_json
+from hmavel.errors import ConfigError, GlacierError, HmavelError
+from hmavel.glaciers import read_glaciers, select
+from hmavel.outcome import Clock, GlacierPlan, Plan
+from hmavel.pairing import select_pairs
+from hmavel.parallel import Failure
+from hmavel.screening import Decision, screen_all
+from hmavel.site import make_site
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from geopandas import GeoDataFrame  # type: ignore[import-untyped]
+
+    from hmavel._types import Scene
+    from hmavel.archive import Rejected
+    from hmavel.config import Config
+    from hmavel.outcome import Row
+
+logger = logging.getLogger(__name__)
+
+#: Scene id -> what was decided about it, for one glacier.
+Found = dict[str, tuple["Scene", Decision]]
+
+#: Scenes that one task screens: the outline is drawn once for them.
+_CHUNK = 12
+
+
+def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
+    """Find the glaciers and scenes, screen every scene for every glacier, choose the pairs.
+
+    Parameters
+    ----------
+    config
+        As ``config.load`` returns it.
+    jobs
+        As for ``parallel.map``.
+    clock
+        Where the time spent is added up.
+
+    Returns
+    -------
+    Plan
+        Products that cannot be read, scenes that cannot be screened and glaciers that cannot
+        be laid out are among its failures, glaciers that no scene covers in its notes.
+
+    Raises
+    ------
+    HmavelError
+        There is nothing to plan: a path that is missing, no scene in the archive, no glacier
+        that fulfils the criteria, no scene on any of them.
+
+    Notes
+    -----
+    Decisions are kept in ``<out>/<glacier>/screening.json`` and made again only for scenes
+    whose files have changed, or when an option that they depend on has.
+    """
+    clock = clock or Clock()
+    with clock.stage("find"):
+        inventory = read_glaciers(config.glaciers.inventory)
+        chosen = _choose(inventory, config)
+        scenes, rejected = find_scenes(config.input.archive)
+        scenes = _wanted(scenes, config)
+    failures = [_unusable(item) for item in rejected if not _superseded(item)]
+    if not scenes:
+        raise _no_scene(config, rejected)
+    # The failures of the products that could not be opened are in the table as well.
+    shared = [_rejected_row(item) for item in rejected]
+    with clock.stage("screen"):
+        decisions, failed = _screen(chosen, inventory, scenes, config, jobs)
+    failures += failed
+    glaciers, notes = [], []
+    for glacier in chosen:
+        found = decisions[glacier.id]
+        if not found:
+            notes.append(f"{glacier.id}: no scene covers it")
+            continue
+        try:
+            glaciers.append(_plan_glacier(glacier, inventory, found, config))
+        except HmavelError as error:
+            failures.append(Failure(f"glacier {glacier.id}", str(error), type(error).__name__))
+    if not glaciers and not failures:
+        raise _outside(chosen, scenes)
+    for note in notes:
+        logger.warning("%s", note)
+    return Plan(config.output.folder, glaciers, len(scenes), failures, notes, shared)
+
+
+def _choose(inventory: GeoDataFrame, config: Config) -> list[Any]:
+    wanted = config.glaciers
+    chosen = select(
+        inventory, min_area_km2=wanted.min_area_km2, ids=wanted.ids or None,
+        regions=wanted.regions or None, bbox=wanted.bbox,
+    )
+    if not len(chosen):
+        raise GlacierError(
+            "glaciers", wanted.inventory, expected="glaciers that fulfil [glaciers]",
+            got=f"none of {len(inventory)}",
+            hint="lower min_area_km2, or widen bbox or regions",
+        )
+    return list(chosen.itertuples())
+
+
+def _wanted(scenes: Sequence[Scene], config: Config) -> list[Scene]:
+    paths = {tuple(int(part) for part in text.split("/")) for text in config.input.wrs}
+    first = np.datetime64(config.input.first or "0001-01-01", "D")
+    last = np.datetime64(config.input.last or "9999-12-31", "D")
+    return [
+        scene
+        for scene in scenes
+        if first <= scene.time.astype("datetime64[D]") <= last
+        and (not paths or scene.wrs in paths)
+    ]
+
+
+class _Task(NamedTuple):
+    glacier: Any
+    scenes: list[Scene]
+
+
+def _screen(
+    chosen: list[Any], inventory: GeoDataFrame, scenes: list[Scene], config: Config, jobs: int
+) -> tuple[dict[str, Found], list[Failure]]:
+    """Decide on every scene that reaches a glacier: glacier id -> scene id -> decision."""
+    footprints = [
+        box(*transform_bounds(s.grid.crs, "EPSG:4326", *s.grid.bounds)) for s in scenes
+    ]
+    facts = {scene.id: state.fingerprint(state.scene_facts(scene)) for scene in scenes}
+    decisions: dict[str, Found] = {}
+    tasks: list[_Task] = []
+    for glacier in chosen:
+        reach = [
+            scene
+            for scene, footprint in zip(scenes, footprints, strict=True)
+            if footprint.intersects(glacier.geometry)
+        ]
+        known = _remembered(glacier, config, reach, facts)
+        decisions[glacier.id] = known
+        new = [scene for scene in reach if scene.id not in known]
+        tasks += [_Task(glacier, new[i : i + _CHUNK]) for i in range(0, len(new), _CHUNK)]
+    decide = partial(_decide, inventory=inventory, config=config)
+    results = parallel.map(
+        decide, tasks, jobs=jobs, label="parts of the archive screened",
+        name=lambda task: f"screening of {task.glacier.id}",
+    )
+    failures = []
+    touched = set()
+    for task, result in zip(tasks, results, strict=True):
+        if isinstance(result, Failure):
+            failures.append(result)
+            continue
+        touched.add(task.glacier.id)
+        for scene, decision in zip(task.scenes, result, strict=True):
+            decisions[task.glacier.id][scene.id] = scene, decision
+    for glacier in chosen:
+        if glacier.id in touched:
+            _remember(glacier, config, decisions[glacier.id], facts)
+        failures += [
+            Failure(f"scene {decision.scene_id} for {glacier.id}", decision.reason, "ReadError")
+            for _, decision in decisions[glacier.id].values()
+            if decision.failed
+        ]
+    return decisions, failures
+
+
+def _decide(task: _Task, *, inventory: GeoDataFrame, config: Config) -> list[Decision]:
+    limits = config.screening.limits(config.glaciers)
+    thresholds = config.mask.thresholds()
+    return screen_all(task.scenes, task.glacier, limits, thresholds, others=inventory)
+
+
+def _screening_fingerprint(glacier: Any, config: Config) -> str:
+    options = (config.screening, config.mask, config.glaciers)
+    return state.fingerprint(
+        __version__, [as_json(stage) for stage in options], glacier.geometry.wkb_hex
+    )
+
+
+def _remembered(
+    glacier: Any, config: Config, scenes: list[Scene], facts: dict[str, str]
+) -> Found:
+    record = state.read_record(config.output.folder / glacier.id / "screening.json")
+    if record.get(state.KEY) != _screening_fingerprint(glacier, config):
+        return {}
+    saved = record["scenes"]
+    return {
+        scene.id: (scene, Decision(**_with_nan(saved[scene.id]["decision"])))
+        for scene in scenes
+        if scene.id in saved and saved[scene.id]["facts"] == facts[scene.id]
+    }
+
+
+def _remember(
+    glacier: Any, config: Config, found: Found, facts: dict[str, str]
+) -> None:
+    saved = {
+        name: {"facts": facts[name], "decision": _without_nan(asdict(decision))}
+        for name, (_, decision) in found.items()
+        if not decision.failed  # a file that could not be read may be mended by then
+    }
+    path = config.output.folder / glacier.id / "screening.json"
+    state.write_record(path, _screening_fingerprint(glacier, config), scenes=saved)
+
+
+def _without_nan(values: Row) -> Row:
+    """JSON has no NaN; what is None here was one."""
+    return {key: None if value != value else value for key, value in values.items()}
+
+
+def _with_nan(values: Row) -> Row:
+    return {key: float("nan") if value is None else value for key, value in values.items()}
+
+
+def _plan_glacier(
+    glacier: Any, inventory: GeoDataFrame, found: Found, config: Config
+) -> GlacierPlan:
+    """Lay out a glacier in the zone that most of its scenes are in, and choose its pairs."""
+    accepted = [scene for scene, decision in found.values() if decision.accepted]
+    zones = Counter(int(scene.grid.crs.to_epsg()) for scene in accepted)
+    # Of two zones with equally many scenes, the smaller code: the same in every run.
+    epsg = min(zones, key=lambda code: (-zones[code], code)) if zones else None
+    site = make_site(
+        glacier, inventory, epsg=epsg, step=config.correlate.step,
+        reach=config.correlate.margin, margin_m=config.glaciers.margin_m,
+        ice_buffer_m=config.glaciers.ice_buffer_m,
+    )
+    rows, scenes = [], []
+    for scene, decision in sorted(found.values(), key=lambda item: (item[0].time, item[0].id)):
+        row = _scene_row(glacier.id, scene, decision)
+        if decision.accepted and scene.grid.crs.to_epsg() != epsg:
+            row["accepted"] = False
+            row["reason"] = f"in {scene.grid.crs.to_string()}, most scenes are in EPSG:{epsg}"
+        elif decision.accepted:
+            scenes.append(scene)
+        rows.append(row)
+    pairs = select_pairs(scenes, **config.pairs.model_dump())
+    logger.info(
+        "%s: %d scenes, %d accepted, %d pairs", glacier.id, len(rows), len(scenes), len(pairs)
+    )
+    return GlacierPlan(site, rows, scenes, pairs)
+
+
+def _scene_row(glacier: str, scene: Scene, decision: Decision) -> Row:
+    return {
+        "glacier": glacier, "scene": scene.id, "time": str(scene.time),
+        "accepted": decision.accepted, "reason": decision.reason, "valid": decision.valid,
+        "cloud": decision.cloud, "shadow": decision.shadow, "snow": decision.snow,
+        "saturated": decision.saturated, "bare": decision.bare_fraction,
+        "source": decision.source, "path": str(scene.path),
+    }  # fmt: skip
+
+
+def _rejected_row(item: Rejected) -> Row:
+    return {
+        "glacier": "", "scene": item.path.name, "accepted": False, "reason": item.reason,
+        "path": str(item.path),
+    }  # fmt: skip
+
+
+def _superseded(item: Rejected) -> bool:
+    """Tell a product that a better one replaces from one that is broken."""
+    return item.reason.startswith(("superseded by ", "a copy of "))
+
+
+def _unusable(item: Rejected) -> Failure:
+    return Failure(f"product {item.path}", item.reason, "SceneError")
+
+
+def _no_scene(config: Config, rejected: Sequence[Rejected]) -> ConfigError:
+    got = f"none usable, {len(rejected)} left out" if rejected else "none"
+    first = f"; the first reason: {rejected[0].reason}" if rejected else ""
+    return ConfigError(
+        "input", ", ".join(str(path) for path in config.input.archive),
+        expected="Landsat-8/9 scenes that fulfil [input]", got=got,
+        hint=f"check input.archive, first, last and wrs{first}",
+    )
+
+
+def _outside(chosen: list[Any], scenes: list[Scene]) -> GlacierError:
+    return GlacierError(
+        "glaciers", chosen[0].id if len(chosen) == 1 else f"all {len(chosen)}",
+        expected=f"an outline that one of the {len(scenes)} scenes covers",
+        got="outlines outside of every image",
+        hint="check that archive and inventory are of one place",
+    )

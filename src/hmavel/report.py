@@ -1,0 +1,131 @@
+"""Tables to read: plain text with aligned columns, the same on every terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hmavel.outcome import PairResult, Plan, RunResult
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows under a header, text to the left and numbers to the right.
+
+    Floats are shown with three digits that count, NaN as "-".
+    """
+    shown = [[_cell(value) for value in row] for row in rows]
+    widths = [
+        max([len(title), *(len(row[i]) for row in shown)]) for i, title in enumerate(header)
+    ]
+    right = [
+        bool(rows) and all(isinstance(row[i], int | float) for row in rows)
+        for i in range(len(header))
+    ]
+
+    def line(cells: Sequence[str]) -> str:
+        aligned = [
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(cells, widths, right, strict=True)
+        ]
+        return "  ".join(aligned).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([line(header), rule, *(line(row) for row in shown)])
+
+
+def count(number: int, what: str) -> str:
+    """Return "1 pair", "2 pairs"."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "-" if value != value else _digits(value)
+    return "" if value is None else str(value)
+
+
+def _digits(value: float) -> str:
+    size = abs(value)
+    if size >= 99.95 or value == 0:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
+
+
+def pair_text(result: PairResult) -> str:
+    """Return what ``hmavel pair`` prints."""
+    figures, bias = result.figures, result.figures["bias"]
+    share = figures["matched"] / max(figures["nodes"], 1)
+    lines = [
+        f"{result.id}, {result.baseline_days:.3f} days",
+        f"matched   {figures['matched']} of {count(figures['nodes'], 'node')} ({share:.1%})",
+        f"speed     median {_cell(figures['speed_median'])} m/yr, "
+        f"99 % below {_cell(figures['speed_99'])} m/yr",
+    ]
+    if bias["model"] == "none":
+        why = bias["reason"] or "no correction was asked for"
+        lines.append(f"bias      not corrected: {why}")
+    else:
+        lines.append(f"bias      {bias['model']}, from {count(bias['count'], 'stable node')}")
+    if bias["count"]:
+        header = ("stable ground, px", "median right", "median down", "nmad right", "nmad down")
+        rows = [
+            (when, *(f"{bias[when][key]:+.4f}" if "median" in key else f"{bias[when][key]:.4f}"
+                     for key in ("median_col", "median_row", "nmad_col", "nmad_row")))
+            for when in ("before", "after")
+        ]
+        lines += ["", text_table(header, rows)]
+    lines += ["", f"written to {result.folder}"]
+    return "\n".join(lines)
+
+
+def plan_text(plan: Plan) -> str:
+    """Return what ``hmavel run --dry-run`` prints."""
+    rows = [
+        (
+            glacier.site.id, glacier.site.name, glacier.site.area_km2, len(glacier.rows),
+            len(glacier.scenes), len(glacier.pairs), int(glacier.site.ice.sum()),
+            f"{glacier.site.grid.shape[0]}x{glacier.site.grid.shape[1]}",
+        )
+        for glacier in plan.glaciers
+    ]
+    header = ("glacier", "name", "km2", "scenes", "accepted", "pairs", "ice cells", "grid")
+    pairs = sum(len(glacier.pairs) for glacier in plan.glaciers)
+    numbers = ((len(rows), "glacier"), (plan.found, "scene"), (pairs, "pair"))
+    total = ", ".join(count(number, what) for number, what in numbers)
+    total += f"; into {plan.folder}"
+    return "\n".join([text_table(header, rows), "", *plan.notes, total])
+
+
+def scenes_text(plan: Plan) -> str:
+    """Return the scene table that ``hmavel scenes`` prints."""
+    columns = ("glacier", "scene", "accepted", "valid", "cloud", "shadow", "snow", "reason")
+    rows = [[row.get(name) for name in columns] for row in plan.rows]
+    accepted = sum(bool(row["accepted"]) for row in plan.rows)
+    summary = f"{accepted} of {count(len(rows), 'row')} accepted"
+    return "\n".join([text_table(columns, rows), "", *plan.notes, summary])
+
+
+def run_text(result: RunResult) -> str:
+    """Return what ``hmavel run`` prints at its end."""
+    rows = []
+    for glacier in result.glaciers:
+        states = [row["state"] for row in glacier.rows]
+        rows.append(
+            (glacier.id, len(states), states.count("used"), states.count("rejected"),
+             states.count("failed"), glacier.made, glacier.months)
+        )  # fmt: skip
+    header = ("glacier", "pairs", "used", "rejected", "failed", "made now", "months")
+    return "\n".join(
+        [text_table(header, rows), "", seconds_text(result.seconds, result.elapsed),
+         f"written to {result.plan.folder}"]
+    )  # fmt: skip
+
+
+def seconds_text(seconds: dict[str, float], elapsed: float) -> str:
+    """Return the time per stage in one line."""
+    parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in seconds.items())
+    return f"seconds per stage, all jobs together: {parts}; {elapsed:.1f} s on the clock"

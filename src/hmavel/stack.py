@@ -1,0 +1,120 @@
+"""The scenes of a site, cut to its window: each is read once, however many pairs it is in."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hmavel._types import BoolArray, FloatArray, Scene, SceneMask
+from hmavel.errors import SceneError
+from hmavel.landsat import SATURATED, read_b8
+from hmavel.lattice import LATTICE_TOLERANCE, covering_window, lattice_offset
+from hmavel.mask import classify, clear_ground, to_grid
+from hmavel.raster import resample
+
+if TYPE_CHECKING:
+    from hmavel._types import Grid
+    from hmavel.mask import Thresholds
+    from hmavel.site import Site
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A scene over a site: what matching and bare ground need of it, and nothing else."""
+
+    scene: Scene
+    image: FloatArray  #: Band 8 on ``site.image``, float32 DN, NaN = not to be matched
+    hidden: BoolArray  #: (site.grid) mostly cloud, shadow or water
+    clear: BoolArray  #: (site.grid) wholly seen, without cloud, shadow, snow or water
+    source: str  #: what the classes were made from, see ``SceneMask``
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.image.nbytes + self.hidden.nbytes + self.clear.nbytes
+
+
+class Stack:
+    """The cuts of one site's scenes, the most recently used ones kept in memory.
+
+    Safe to use from several threads: two that want one scene read it once.
+    """
+
+    def __init__(self, site: Site, thresholds: Thresholds, *, budget_bytes: float) -> None:
+        self.site, self.thresholds, self.budget_bytes = site, thresholds, budget_bytes
+        self.reads = 0  #: scenes read so far, repeats included
+        self._kept: OrderedDict[str, Cut] = OrderedDict()
+        self._held = 0
+        self._lock = threading.Lock()
+        self._reading: dict[str, threading.Lock] = {}
+
+    def get(self, scene: Scene) -> Cut:
+        """Return the cut of a scene, from memory or from its files.
+
+        Raises
+        ------
+        ReadError, GridMismatchError
+            A file is damaged; the scene is in another UTM zone than the site.
+        SceneError
+            Nothing of the scene's image lies in the window.
+        """
+        with self._lock:
+            reading = self._reading.setdefault(scene.id, threading.Lock())
+        with reading:
+            with self._lock:
+                if scene.id in self._kept:
+                    self._kept.move_to_end(scene.id)
+                    return self._kept[scene.id]
+            cut = cut_scene(scene, self.site, self.thresholds)
+            with self._lock:
+                self.reads += 1
+                self._kept[scene.id] = cut
+                self._held += cut.nbytes
+                while self._held > self.budget_bytes and len(self._kept) > 2:
+                    self._held -= self._kept.popitem(last=False)[1].nbytes
+            return cut
+
+
+def cut_scene(scene: Scene, site: Site, thresholds: Thresholds) -> Cut:
+    """Read what a site needs of a scene; errors as in ``Stack.get``."""
+    image = read_onto(scene, site.image)
+    mask = classify(scene, site.image, thresholds)
+    unusable = mask.cloud | mask.shadow | mask.water
+    image[to_grid(unusable, mask.grid, site.image)] = np.nan
+    if not np.isfinite(image).any():
+        raise SceneError(
+            "scene", scene.id, expected=f"an image of {site.id}",
+            got="nothing but fill, cloud or shadow there",
+            hint="no mend is needed: the other scenes are used",
+        )
+    return Cut(
+        scene=scene,
+        image=image,
+        hidden=hidden_cells(mask, site.grid),
+        clear=to_grid(clear_ground(mask), mask.grid, site.grid, "all"),
+        source=mask.source,
+    )
+
+
+def hidden_cells(mask: SceneMask, grid: Grid) -> BoolArray:
+    """Return the cells of which at least half is cloud, shadow or water."""
+    return to_grid(mask.cloud | mask.shadow | mask.water, mask.grid, grid, 0.5)
+
+
+def read_onto(scene: Scene, window: Grid) -> FloatArray:
+    """Read Band 8 on the pixels of ``window``, as stored when the two lattices are one.
+
+    Otherwise (archives with another pixel origin) it is brought there by cubic convolution;
+    saturated pixels, which it would smear, are NaN then.
+    """
+    _, _, apart = lattice_offset(scene.grid, window, item=scene.path)
+    if apart <= LATTICE_TOLERANCE:
+        return read_b8(scene, window)[0]
+    part = covering_window(scene.grid, window, margin=4)
+    image, grid = read_b8(scene, part)
+    image[image == SATURATED] = np.nan
+    return resample(image, grid, window, "cubic")

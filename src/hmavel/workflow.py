@@ -1,0 +1,462 @@
+"""The whole chain, from an archive to months.
+
+::
+
+    scene -> pair -> displacement -> corrected -> velocity -> month
+
+``run`` does it for every glacier of a configuration. The glaciers come one after the other,
+the pairs of one side by side in threads (the correlator and GDAL release the GIL), so that
+the scenes of a glacier are read once and shared. ``measure`` is the chain of one pair, which
+``pair_files`` in ``single.py`` uses as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hmavel import __version__, parallel, state
+from hmavel._types import Displacement, Quality, Velocity
+from hmavel.atomic import write_text
+from hmavel.bias import Bias, fit_bias
+from hmavel.config import as_json, to_toml
+from hmavel.correlator import correlate
+from hmavel.errors import HmavelError, PairError, StableGroundError
+from hmavel.month import Months, compose_months
+from hmavel.outcome import (
+    FAILURE_COLUMNS,
+    PAIR_COLUMNS,
+    SCENE_COLUMNS,
+    Clock,
+    GlacierPlan,
+    GlacierResult,
+    Plan,
+    RunResult,
+)
+from hmavel.parallel import Failure
+from hmavel.planning import plan as make_plan
+from hmavel.product import combine, open_months, write_months, write_region
+from hmavel.product.field import BLANK
+from hmavel.raster import open_raster, write_geotiff
+from hmavel.stack import Cut, Stack
+from hmavel.uncertainty import scale_sigma
+from hmavel.velocity import to_velocity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hmavel._types import BoolArray, FloatArray, Grid, TimeArray
+    from hmavel.config import Config
+    from hmavel.outcome import Row
+    from hmavel.pairing import PairChoice
+    from hmavel.velocity import Baseline
+
+logger = logging.getLogger(__name__)
+
+#: What is kept of a pair for the months.
+_KEPT = ("vx", "vy", "sigma_vx", "sigma_vy")
+
+
+def run(config: Config, *, jobs: int | None = None) -> RunResult:
+    """Make the monthly velocity of every glacier of a configuration.
+
+    Parameters
+    ----------
+    config
+        As ``config.load`` returns it.
+    jobs
+        Items worked on at a time, 0 = one per core; None = what the configuration says.
+
+    Returns
+    -------
+    RunResult
+        With everything that failed; whatever could be finished is on disk.
+
+    Raises
+    ------
+    HmavelError
+        Nothing could be begun: an unreadable inventory, no scene at all, an output folder
+        that cannot be written.
+
+    Notes
+    -----
+    What a former run has finished is left alone when its inputs, the options that it depends
+    on and the program's version are the same.
+    """
+    jobs = config.run.jobs if jobs is None else jobs
+    clock = Clock()
+    folder = config.output.folder
+    write_text(folder / "config.toml", to_toml(config))
+    plan = make_plan(config, jobs=jobs, clock=clock)
+    done: list[GlacierResult] = []
+    failures = list(plan.failures)
+    for glacier in plan.glaciers:
+        # Through parallel.map, which turns whatever goes wrong with a glacier into a Failure.
+        task = partial(process_glacier, config=config, plan=plan, jobs=jobs, clock=clock)
+        (result,) = parallel.map(task, [glacier], name=lambda g: f"glacier {g.site.id}")
+        if isinstance(result, Failure):
+            logger.error("%s", result)
+            failures.append(result)
+        else:
+            done.append(result)
+            failures += result.failures
+    if config.output.wgs84:
+        with clock.stage("mosaic"):
+            failures += _mosaics(done, folder, config, jobs)
+    _write_tables(folder, plan, done, failures)
+    return RunResult(plan, done, failures, dict(clock.seconds), clock.elapsed)
+
+
+def process_glacier(
+    glacier: GlacierPlan, *, config: Config, plan: Plan, jobs: int, clock: Clock
+) -> GlacierResult:
+    """Take one glacier from its pairs to its months; what fails on the way is in the result."""
+    site, folder = glacier.site, plan.folder / glacier.site.id
+    budget = config.run.scene_memory_gb * 1e9
+    stack = Stack(site, config.mask.thresholds(), budget_bytes=budget)
+    match = partial(
+        process_pair, stack=stack, folder=folder / "pairs", config=config, clock=clock
+    )
+    results = parallel.map(
+        match, glacier.pairs, jobs=jobs, label=f"pairs of {site.id}",
+        name=lambda choice: f"pair {choice.id} of {site.id}",
+    )
+    rows, failures = [], []
+    for choice, result in zip(glacier.pairs, results, strict=True):
+        if isinstance(result, Failure):
+            failures.append(result)
+            result = _pair_row(choice, site.id) | {"state": "failed", "reason": result.reason}
+        rows.append(result)
+    used = [row for row in rows if row["state"] == "used"]
+    made = sum(1 for row in rows if row.pop("made", False))
+    if not used:
+        failures.append(_failure(f"glacier {site.id}", _nothing_used(site.id, rows)))
+        return GlacierResult(site.id, rows, folder, 0, made, "", failures)
+    compose = partial(
+        compose_glacier, used=used, folder=folder, config=config, plan=plan, jobs=jobs,
+        clock=clock,
+    )
+    (months,) = parallel.map(compose, [glacier], name=lambda g: f"months of {g.site.id}")
+    if isinstance(months, Failure):
+        failures.append(months)
+        return GlacierResult(site.id, rows, folder, 0, made, "", failures)
+    return GlacierResult(site.id, rows, folder, months[1], made, months[0], failures)
+
+
+def process_pair(
+    choice: PairChoice, *, stack: Stack, folder: Path, config: Config, clock: Clock
+) -> Row:
+    """Match one pair on the glacier's fixed grid; keep its velocity for the months.
+
+    Returns
+    -------
+    dict
+        The row of ``pairs.csv``. ``state`` is "used", or "rejected" when the pair is sound but
+        shows too little of the glacier or of bare ground; such pairs are remembered too.
+    """
+    site = stack.site
+    record, image = folder / f"{choice.id}.json", folder / f"{choice.id}.tif"
+    options = (config.mask, config.correlate, config.bias, config.uncertainty, config.glaciers)
+    expected = state.fingerprint(
+        __version__,
+        [as_json(stage) for stage in options],
+        [state.scene_facts(scene) for scene in (choice.reference, choice.secondary)],
+        [state.grid_facts(site.grid), site.outline.wkb_hex, int(site.any_ice.sum())],
+    )
+    before = state.read_record(record)
+    if before.get(state.KEY) == expected and (before["state"] != "used" or image.is_file()):
+        return {key: before.get(key) for key in (*PAIR_COLUMNS, state.KEY)}
+    with clock.stage("read"):
+        reference, secondary = stack.get(choice.reference), stack.get(choice.secondary)
+    pair = _Baseline(reference, secondary, site.image)
+    stable = ~site.any_ice & reference.clear & secondary.clear
+    measured = measure(
+        pair, reference.image, secondary.image, stable=stable,
+        hidden=reference.hidden | secondary.hidden, nodes=(site.row, site.col),
+        config=config, clock=clock,
+    )
+    row = _pair_row(choice, site.id) | _figures(measured, site.ice, site.image.pixel)
+    row["state"], row["reason"] = _verdict(measured, row, config)
+    if row["state"] == "used":
+        velocity = measured.velocity
+        bands = {name: getattr(velocity, name) for name in _KEPT}
+        units = dict.fromkeys(_KEPT, "m/yr")
+        with clock.stage("write"):
+            write_geotiff(image, bands, site.grid, units=units, cog=False)
+    state.write_record(record, expected, **row)
+    return row | {state.KEY: expected, "made": True}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One pair, all stages of the chain."""
+
+    raw: Displacement  #: as the correlator gave it
+    bias: Bias
+    corrected: Displacement  #: without the bias, sigma scaled to the bare ground's scatter
+    velocity: Velocity
+    stable: BoolArray
+
+
+def measure(
+    pair: Baseline,
+    reference: FloatArray,
+    secondary: FloatArray,
+    *,
+    stable: BoolArray,
+    config: Config,
+    clock: Clock,
+    hidden: BoolArray | None = None,
+    domain: Any = None,
+    nodes: tuple[FloatArray, FloatArray] | None = None,
+    threads: int = 1,
+) -> Measured:
+    """Correlate, correct, scale the errors, divide by time: the chain of one pair.
+
+    Parameters
+    ----------
+    pair
+        Grid, ids and times.
+    reference, secondary
+        Band 8 on that grid, NaN = not to be matched.
+    stable
+        The nodes on bare ground.
+    hidden
+        The nodes under cloud, shadow or water; they get no displacement.
+    domain, nodes, threads
+        As for ``correlate``.
+    """
+    with clock.stage("correlate"):
+        found = correlate(
+            reference, secondary, **config.correlate.windows(), nodes=nodes, domain=domain,
+            threads=threads, settings=config.correlate.settings(),
+        )
+    if hidden is not None:
+        found = found.rejected(hidden, Quality.MASKED)
+    with clock.stage("bias"):
+        bias = fit_bias(found, stable, **config.bias.model_dump())
+        corrected = scale_sigma(bias.corrected, stable)
+    return Measured(found, bias, corrected, to_velocity(corrected, pair), stable)
+
+
+def compose_glacier(
+    glacier: GlacierPlan,
+    *,
+    used: list[Row],
+    folder: Path,
+    config: Config,
+    plan: Plan,
+    jobs: int,
+    clock: Clock,
+) -> tuple[str, int]:
+    """Turn a glacier's pairs into its monthly files; return their fingerprint and number.
+
+    Only cells on the glacier are composed. The record that the months are done is removed
+    before the first file is written and comes back after the last.
+    """
+    site = glacier.site
+    times = [(row["start"], row["end"]) for row in used]
+    months = _months(config, plan)
+    expected = state.fingerprint(
+        __version__, as_json(config.months), [str(months[0]), len(months)],
+        sorted(row[state.KEY] for row in used),
+    )
+    record = folder / "months.json"
+    before = state.read_record(record)
+    if state.is_done(record, expected, [folder / name for name in before.get("files", [])]):
+        return expected, len(months)
+    record.unlink(missing_ok=True)
+    with clock.stage("months"):
+        start, end = (np.asarray(t, "datetime64[ms]") for t in zip(*times, strict=True))
+        stack = _read_pairs(folder / "pairs", used, site.ice)
+        composed = {}
+        for axis in ("vx", "vy"):
+            on_ice = compose_months(
+                stack[axis], stack[f"sigma_{axis}"], start, end, months=months,
+                method=config.months.method, scene_sigma=config.months.scene_sigma_m,
+                smoothness=config.months.smoothness, jobs=jobs,
+            )
+            composed[axis] = _spread(on_ice, site.ice)
+    with clock.stage("write"):
+        field = combine(
+            composed["vx"], composed["vy"], site.grid, domain=site.ice, name=site.id
+        )
+        inputs = {"configuration": as_json(config), "pairs": len(used), state.KEY: expected}
+        files = write_months(folder, field, inputs)
+        state.write_record(record, expected, files=[file.name for file in files])
+    return expected, len(months)
+
+
+def _months(config: Config, plan: Plan) -> TimeArray:
+    """Return the months of all products: as configured, else those that any pair touches."""
+    pairs = [pair for glacier in plan.glaciers for pair in glacier.pairs]
+    first = config.months.first or str(min(pair.reference.time for pair in pairs))
+    last = config.months.last or str(max(pair.secondary.time for pair in pairs))
+    return np.arange(first[:7], np.datetime64(last[:7], "M") + 1, dtype="datetime64[M]")
+
+
+def _read_pairs(folder: Path, used: list[Row], ice: BoolArray) -> dict[str, FloatArray]:
+    """Read the kept bands of the pairs at the cells on ice: name -> (pairs, 1, cells)."""
+    stack = {name: np.empty((len(used), 1, int(ice.sum())), np.float32) for name in _KEPT}
+    for index, row in enumerate(used):
+        with open_raster(folder / f"{row['reference']}_X_{row['secondary']}.tif") as reader:
+            for name in _KEPT:
+                band, _ = reader.read(reader.descriptions.index(name) + 1)
+                stack[name][index, 0] = band[ice]
+    return stack
+
+
+def _spread(months: Months, ice: BoolArray) -> Months:
+    """Put the months of the cells on ice, (n_months, 1, cells), back on their grid."""
+
+    def spread(values: Any, elsewhere: float) -> Any:
+        out = np.full((len(months.months), *ice.shape), elsewhere, values.dtype)
+        out[:, ice] = values[:, 0]
+        return out
+
+    return replace(
+        months,
+        v=spread(months.v, np.nan),
+        sigma=spread(months.sigma, np.nan),
+        count=spread(months.count, 0),
+        shortest_days=spread(months.shortest_days, np.nan),
+        flag=spread(months.flag, BLANK),
+    )
+
+
+def _mosaics(
+    done: list[GlacierResult], folder: Path, config: Config, jobs: int
+) -> list[Failure]:
+    """Make the region's monthly mosaics of all glaciers that have months."""
+    glaciers = [result for result in done if result.state]
+    if not glaciers:
+        return []
+    record = folder / "wgs84" / "mosaic.json"
+    expected = state.fingerprint(__version__, [(g.id, g.state) for g in glaciers])
+    files = [record.parent / name for name in state.read_record(record).get("files", [])]
+    if files and state.is_done(record, expected, files):
+        return []
+    record.unlink(missing_ok=True)
+    sources = [open_months(result.folder) for result in glaciers]
+    months = sorted({np.datetime64(month) for source in sources for month in source.months})
+    inputs = {"configuration": as_json(config), "glaciers": [g.id for g in glaciers]}
+    made = parallel.map(
+        lambda month: write_region(record.parent, sources, months=[month], provenance=inputs),
+        months, jobs=jobs, label="mosaics", name=lambda month: f"mosaic {month}",
+    )
+    failures = [result for result in made if isinstance(result, Failure)]
+    regions = [result for result in made if not isinstance(result, Failure)]
+    failures += [
+        Failure(f"mosaic {month}, {glacier}", str(error), type(error).__name__)
+        for region in regions
+        for glacier, month, error in region.failures
+    ]
+    if not failures:
+        names = [file.name for region in regions for file in region.files]
+        state.write_record(record, expected, files=names)
+    return failures
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    """What a velocity needs to know of two cuts."""
+
+    reference: Cut
+    secondary: Cut
+    grid: Grid
+
+    @property
+    def reference_id(self) -> str:
+        return self.reference.scene.id
+
+    @property
+    def secondary_id(self) -> str:
+        return self.secondary.scene.id
+
+    @property
+    def start(self) -> np.datetime64:
+        return self.reference.scene.time
+
+    @property
+    def end(self) -> np.datetime64:
+        return self.secondary.scene.time
+
+
+def _pair_row(choice: PairChoice, glacier: str) -> Row:
+    return {
+        "glacier": glacier,
+        "reference": choice.reference.id,
+        "secondary": choice.secondary.id,
+        "start": str(choice.reference.time),
+        "end": str(choice.secondary.time),
+        "days": choice.baseline_days,
+        "chosen_for": choice.reason,
+    }
+
+
+def _figures(measured: Measured, ice: BoolArray, pixel: float) -> Row:
+    """Return what ``pairs.csv`` says about a pair: how much was matched, and how well."""
+    good, bias, velocity = measured.corrected.good, measured.bias, measured.velocity
+    return {
+        "nodes_ice": int(ice.sum()),
+        "good_ice": int((good & ice).sum()),
+        "stable": int(bias.count),
+        "model": bias.model,
+        "bias_east_m": bias.before.median_col * pixel,
+        "bias_north_m": -bias.before.median_row * pixel,
+        "nmad_east_m": bias.after.nmad_col * pixel,
+        "nmad_north_m": bias.after.nmad_row * pixel,
+        "sigma_vx": _median(velocity.sigma_vx[good & ice]),
+        "sigma_vy": _median(velocity.sigma_vy[good & ice]),
+    }
+
+
+def _median(values: FloatArray) -> float | None:
+    return float(np.median(values)) if values.size else None
+
+
+def _verdict(measured: Measured, row: Row, config: Config) -> tuple[str, str]:
+    """Decide whether the months can use a pair: ("used" or "rejected", reason)."""
+    share = row["good_ice"] / max(row["nodes_ice"], 1)
+    if share < config.correlate.min_matched:
+        return "rejected", f"{share:.1%} of the ice matched"
+    if measured.bias.flag and measured.bias.model == "none":
+        return "rejected", f"bare ground: {measured.bias.reason}"
+    return "used", ""
+
+
+def _failure(item: str, error: HmavelError) -> Failure:
+    return Failure(item, str(error), type(error).__name__)
+
+
+def _write_tables(
+    folder: Path, plan: Plan, done: list[GlacierResult], failures: list[Failure]
+) -> None:
+    state.write_csv(folder / "scenes.csv", plan.rows, SCENE_COLUMNS)
+    rows = [row for result in done for row in result.rows]
+    state.write_csv(folder / "pairs.csv", rows, PAIR_COLUMNS)
+    failed = [asdict(failure) for failure in failures]
+    state.write_csv(folder / "failures.csv", failed, FAILURE_COLUMNS)
+
+
+def _nothing_used(glacier: str, rows: list[Row]) -> HmavelError:
+    if not rows:
+        return PairError(
+            "pairs", glacier, expected="two accepted scenes within the baselines", got="none",
+            hint="see scenes.csv; widen [screening] or [pairs]",
+        )
+    if all("bare ground" in str(row["reason"]) for row in rows):
+        return StableGroundError(
+            "bias", glacier, expected="bare ground in at least one pair",
+            got=f"none in {len(rows)}",
+            hint="widen glaciers.margin_m, or set bias.model = \"none\" and accept the error",
+        )
+    reasons = sorted({str(row["reason"]) for row in rows})
+    return PairError(
+        "pairs", glacier, expected="a usable pair", got=f"{len(rows)} that are not",
+        hint=f"see pairs.csv; the first reason: {reasons[0]}",
+    )
