@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import subprocess
 import sys
 
@@ -65,3 +67,13 @@ def test_a_wrong_configuration_is_status_2_and_one_line(command, tmp_path, capsy
         f"hmavel: config {path}: expected a known key in [correlate], got 'windw'; "
         "did you mean 'window'?"
     ]
+
+
+def test_a_message_after_the_streams_were_replaced_goes_to_the_new_one(monkeypatch):
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", first)
+    cli.main(["config"])  # any command sets the messages up
+    first.close()
+    monkeypatch.setattr(sys, "stderr", second)
+    logging.getLogger("hmavel.bias").warning("little bare ground")
+    assert second.getvalue() == "little bare ground\n"

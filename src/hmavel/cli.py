@@ -220,7 +220,7 @@ class _ToStderr(logging.StreamHandler[Any]):
     """Write to what ``sys.stderr`` is now: a progress bar puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.setStream(sys.stderr)
+        self.stream = sys.stderr  # setStream would flush the last one, which may be closed
         super().emit(record)
 
 
