@@ -70,7 +70,7 @@ def test_a_wrong_configuration_is_status_2_and_one_line(command, tmp_path, capsy
 
 
 def test_a_message_after_the_streams_were_replaced_goes_to_the_new_one(monkeypatch):
-    first, second = io.StringIO(), io.StringIO()
+    first, second = io.TextIOWrapper(io.BytesIO()), io.StringIO()
     monkeypatch.setattr(sys, "stderr", first)
     cli.main(["config"])  # any command sets the messages up
     first.close()
