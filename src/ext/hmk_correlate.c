@@ -48,6 +48,8 @@ static hmk_status window_of(const job *j, int n, float beta, int weight, int rob
                         .beta = beta,
                         .centre_row = 0.5f * (float)(n - o->half_row),
                         .centre_col = 0.5f * (float)(n - o->half_col),
+                        .inflation = (1 - 93.0f / 64 * beta) /
+                                     ((1 - 1.25f * beta) * (1 - 1.25f * beta)),
                         .weight = (hmk_weight)weight,
                         .robust = robust,
                         .fft = NULL};

@@ -407,9 +407,9 @@ static void reweight(const work *k, int n, int first)
 /* Coherence, SNR, evidence and the sandwich covariance H^-1 J H^-1 of the fit: H its curvature,
  * J the scatter of its slope over the bins. Both take the weights from before the robust
  * rounds: the reweighted ones make their own evidence, and the noise is hardly another. */
-static void judge(const work *k, int n, int robust, hmk_fit *out)
+static void judge(const hmk_window *win, const work *k, int robust, hmk_fit *out)
 {
-    const int h = n / 2;
+    const int n = win->n, h = n / 2;
     vec sw = splat(0), swc = splat(0), sw2 = splat(0), sv = splat(0), svc = splat(0);
     vec jrr = splat(0), jrc = splat(0), jcc = splat(0);
     vec hrr = splat(0), hrc = splat(0), hcc = splat(0);
@@ -439,10 +439,10 @@ static void judge(const work *k, int n, int robust, hmk_fit *out)
     const vec tiny = splat(1e-30f);
     store(out->coherence, 0.5f + 0.5f * swc / vmax(sw, tiny));
     store(out->snr, 0.5f + 0.5f * svc / vmax(sv, tiny));
-    store(out->evidence, swc * vrsqrt(vmax(0.5f * sw2, tiny)));
+    store(out->evidence, swc * vrsqrt(vmax(0.5f * sw2, tiny)) / win->inflation);
     vec inv = 1.0f / vmax(hrr * hcc - hrc * hrc, tiny);
     vec a = hcc * inv, b = -hrc * inv, c = hrr * inv; /* H^-1 */
-    const float px2 = (float)((double)n * n / (4 * M_PI * M_PI));
+    const float px2 = (float)((double)n * n / (4 * M_PI * M_PI)) * win->inflation * win->inflation;
     store(out->var_row, px2 * (a * a * jrr + 2.0f * a * b * jrc + b * b * jcc));
     store(out->var_col, px2 * (b * b * jrr + 2.0f * b * c * jrc + c * c * jcc));
 }
@@ -479,7 +479,7 @@ static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, 
     store(out->row, row), store(out->col, col);
     phasors(row, n, k.er_re, k.er_im);
     phasors(col, n, k.ec_re, k.ec_im);
-    judge(&k, n, robust, out);
+    judge(win, &k, robust, out);
 }
 
 /* ---- what this build offers ------------------------------------------------------------ */

@@ -29,12 +29,17 @@ typedef enum {
     HMK_WEIGHT_END
 } hmk_weight;
 
-/* What all nodes of a call share about one window size. */
+/* What all nodes of a call share about one window size.
+ *
+ * A taper w makes neighbouring bins vary together, so that sums over bins scatter more than
+ * independent bins would, by mean(w^4) / mean(w^2)^2 per axis in variance and so by that
+ * factor (`inflation`: 1.35 for beta 0.25, 1.94 for Hann) in standard deviation over both. */
 typedef struct {
     int n;            /* side, even */
     float beta;       /* taper: share of the side that falls off at each end, 0 < beta <= 0.5 */
     float centre_row; /* centre of the taper in window pixels: n/2 or (n-1)/2 */
     float centre_col;
+    float inflation;  /* noise of neighbouring bins that the taper ties together: see below */
     hmk_weight weight;
     int robust;      /* rounds of robust reweighting in a full fit */
     const void *fft; /* plan for (n, lanes); NULL when the kernel's own transform serves */
@@ -71,8 +76,8 @@ typedef struct {
     HMK_PER_LANE(float) row[HMK_MAX_LANES], col[HMK_MAX_LANES]; /* px, relative to the windows' offset */
     HMK_PER_LANE(float) coherence[HMK_MAX_LANES]; /* 1 - sum W phi / 4 sum W, weights before robustness */
     HMK_PER_LANE(float) snr[HMK_MAX_LANES];       /* the same with the final weights */
-    HMK_PER_LANE(float) evidence[HMK_MAX_LANES];  /* sum W cos psi / sqrt(sum W^2 / 2): ~N(0,1) by chance */
-    HMK_PER_LANE(float) var_row[HMK_MAX_LANES];   /* px^2, before calibration */
+    HMK_PER_LANE(float) evidence[HMK_MAX_LANES];  /* sum W cos psi in standard deviations of chance */
+    HMK_PER_LANE(float) var_row[HMK_MAX_LANES];   /* px^2, inflation included */
     HMK_PER_LANE(float) var_col[HMK_MAX_LANES];
 } hmk_fit;
 

@@ -48,17 +48,17 @@ class Settings:
 
     coarse_taper: float = 0.35  #: share of the coarse window that falls off at each end
     fine_taper: float = 0.5  #: the same for the fine window; 0.5 = Hann
-    last_taper: float = 0.5  #: the same for the re-windowed passes
+    last_taper: float = 0.25  #: the same for the re-windowed passes
     weight: str = "half"  #: frequency weights: "white", "half" or "cross"
     robust: int = 2  #: rounds of robust reweighting
     rewindow: int = 3  #: passes with the sub-pixel shifted window, at most
     settled: float = 0.005  #: px; re-windowing ends when the estimate moves less
     min_valid: float = 0.6  #: share of each fine window that must be valid
-    min_evidence: float = 6.0  #: accept a match above this; see docs/method.md
-    guess_evidence: float = 9.0  #: keep what neighbours led to above this, else search
+    min_evidence: float = 5.0  #: accept a match above this; see docs/method.md
+    guess_evidence: float = 6.5  #: keep what neighbours led to above this, else search
     unpin: float = 1.025  #: correction of the first look, whose tapers do not move
     max_second: float = 0.9  #: refuse a match whose rival reaches this share of its height
-    sigma_scale: float = 1.75  #: calibration of the predicted sigma
+    sigma_scale: float = 0.9  #: calibration of the predicted sigma
     sigma_floor: float = 0.001  #: px; what interpolation and rounding leave
     max_median: float = 4.0  #: normalised median test: refuse above
     min_clump: int = 5  #: refuse clumps of fewer good nodes
