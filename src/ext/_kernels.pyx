@@ -109,3 +109,16 @@ def median_test(const float[:, ::1] u, const float[:, ::1] v, const float[:, ::1
                                      u.shape[0], u.shape[1], least, first, last,
                                      &score[0, 0])
     return <int>status
+
+
+def neighbour_median(const float[:, ::1] u, const float[:, ::1] v,
+                     const uint8_t[:, ::1] wanted, int least, float spread,
+                     float[:, ::1] mid_u, float[:, ::1] mid_v,
+                     Py_ssize_t first, Py_ssize_t last):
+    """Fill rows ``first`` to ``last - 1``; see ``hmk_outliers.h``. Return a status."""
+    cdef hmk.hmk_status status
+    with nogil:
+        status = hmk.hmk_neighbour_median(&u[0, 0], &v[0, 0], &wanted[0, 0], u.shape[0],
+                                          u.shape[1], least, spread, first, last,
+                                          &mid_u[0, 0], &mid_v[0, 0])
+    return <int>status

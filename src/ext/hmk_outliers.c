@@ -17,13 +17,31 @@ static float median(float *x, int n)
     return n % 2 ? x[n / 2] : 0.5f * (x[n / 2 - 1] + x[n / 2]);
 }
 
-/* Distance of `value` to the neighbours' median, over noise + the neighbours' own spread. */
-static float normalised(float *x, int n, float value, float noise)
+/* Median of n values, and the median of their distances to it; overwrites them. */
+static void middle_and_spread(float *x, int n, float *middle, float *spread)
 {
-    float middle = median(x, n);
+    *middle = median(x, n);
     for (int i = 0; i < n; i++)
-        x[i] = fabsf(x[i] - middle);
-    return fabsf(value - middle) / (noise + median(x, n));
+        x[i] = fabsf(x[i] - *middle);
+    *spread = median(x, n);
+}
+
+/* The vectors around node (r, c) that are there, the node itself left out; their number. */
+static int neighbours(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
+                      ptrdiff_t r, ptrdiff_t c, float *near_u, float *near_v)
+{
+    int n = 0;
+    for (ptrdiff_t y = r - RADIUS; y <= r + RADIUS; y++)
+        for (ptrdiff_t x = c - RADIUS; x <= c + RADIUS; x++) {
+            if (y < 0 || y >= rows || x < 0 || x >= cols || (y == r && x == c))
+                continue;
+            ptrdiff_t at = y * cols + x;
+            if (isnan(u[at]) || isnan(v[at]))
+                continue;
+            near_u[n] = u[at];
+            near_v[n++] = v[at];
+        }
+    return n;
 }
 
 hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
@@ -35,24 +53,42 @@ hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
     for (ptrdiff_t r = first; r < last; r++)
         for (ptrdiff_t c = 0; c < cols; c++) {
             ptrdiff_t at = r * cols + c;
-            float near_u[NEIGHBOURS], near_v[NEIGHBOURS];
-            int n = 0;
+            float near_u[NEIGHBOURS], near_v[NEIGHBOURS], mid_u, mid_v, spread_u, spread_v;
             score[at] = NAN;
             if (isnan(u[at]) || isnan(v[at]))
                 continue;
-            for (ptrdiff_t y = r - RADIUS; y <= r + RADIUS; y++)
-                for (ptrdiff_t x = c - RADIUS; x <= c + RADIUS; x++) {
-                    if (y < 0 || y >= rows || x < 0 || x >= cols || (y == r && x == c))
-                        continue;
-                    if (isnan(u[y * cols + x]) || isnan(v[y * cols + x]))
-                        continue;
-                    near_u[n] = u[y * cols + x];
-                    near_v[n++] = v[y * cols + x];
-                }
+            int n = neighbours(u, v, rows, cols, r, c, near_u, near_v);
             if (n < least)
                 continue;
-            score[at] = hypotf(normalised(near_u, n, u[at], noise_u[at]),
-                               normalised(near_v, n, v[at], noise_v[at]));
+            middle_and_spread(near_u, n, &mid_u, &spread_u);
+            middle_and_spread(near_v, n, &mid_v, &spread_v);
+            score[at] = hypotf((u[at] - mid_u) / (noise_u[at] + spread_u),
+                               (v[at] - mid_v) / (noise_v[at] + spread_v));
+        }
+    return HMK_OK;
+}
+
+hmk_status hmk_neighbour_median(const float *u, const float *v, const uint8_t *wanted,
+                                ptrdiff_t rows, ptrdiff_t cols, int least, float spread,
+                                ptrdiff_t first, ptrdiff_t last, float *mid_u, float *mid_v)
+{
+    if (least < 1 || first < 0 || last > rows)
+        return HMK_BAD_OPTION;
+    for (ptrdiff_t r = first; r < last; r++)
+        for (ptrdiff_t c = 0; c < cols; c++) {
+            ptrdiff_t at = r * cols + c;
+            float near_u[NEIGHBOURS], near_v[NEIGHBOURS], spread_u, spread_v;
+            mid_u[at] = mid_v[at] = NAN;
+            if (!wanted[at])
+                continue;
+            int n = neighbours(u, v, rows, cols, r, c, near_u, near_v);
+            if (n < least)
+                continue;
+            float a, b;
+            middle_and_spread(near_u, n, &a, &spread_u);
+            middle_and_spread(near_v, n, &b, &spread_v);
+            if (spread_u <= spread && spread_v <= spread)
+                mid_u[at] = a, mid_v[at] = b;
         }
     return HMK_OK;
 }

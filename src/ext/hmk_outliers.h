@@ -1,4 +1,4 @@
-/* Normalised median test on a field of vectors (Westerweel and Scarano, 2005). */
+/* What a field of vectors says of its members: medians of 5 x 5 neighbourhoods. */
 #ifndef HMK_OUTLIERS_H
 #define HMK_OUTLIERS_H
 
@@ -7,13 +7,19 @@
 
 #include "hmk_status.h"
 
-/* For every vector of the field (rows x cols, NaN = none): the length of its distance to the
- * median of its neighbours (5 x 5 without itself), each component divided by
- * `noise` + the median distance of those neighbours to their median. NaN where the vector or
- * more than `least` of its 24 neighbours are missing: fewer than `least` present.
+/* Normalised median test (Westerweel and Scarano, 2005). For every vector of the field
+ * (rows x cols, NaN = none): the length of its distance to the median of its neighbours (5 x 5
+ * without itself), each component divided by `noise` + the neighbours' median distance to that
+ * median. NaN where the vector is missing or fewer than `least` neighbours are there.
  * Rows first ... last - 1 are written; disjoint ranges may run in many threads. */
 hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
                            const float *noise_v, ptrdiff_t rows, ptrdiff_t cols, int least,
                            ptrdiff_t first, ptrdiff_t last, float *score);
+
+/* Median of the neighbours of the nodes that are `wanted`, where at least `least` of them are
+ * there and their median distance to it is at most `spread` in both components; else NaN. */
+hmk_status hmk_neighbour_median(const float *u, const float *v, const uint8_t *wanted,
+                                ptrdiff_t rows, ptrdiff_t cols, int least, float spread,
+                                ptrdiff_t first, ptrdiff_t last, float *mid_u, float *mid_v);
 
 #endif

@@ -33,3 +33,14 @@ def median_test(
     first: int,
     last: int,
 ) -> int: ...
+def neighbour_median(
+    u: NDArray[np.float32],
+    v: NDArray[np.float32],
+    wanted: NDArray[np.uint8],
+    least: int,
+    spread: float,
+    mid_u: NDArray[np.float32],
+    mid_v: NDArray[np.float32],
+    first: int,
+    last: int,
+) -> int: ...

@@ -52,7 +52,7 @@ class Settings:
     weight: str = "half"  #: frequency weights: "white", "half" or "cross"
     robust: int = 2  #: rounds of robust reweighting
     rewindow: int = 3  #: passes with the sub-pixel shifted window, at most
-    settled: float = 0.005  #: px; re-windowing ends when the estimate moves less
+    settled: float = 0.003  #: px; re-windowing ends when the estimate moves less
     min_valid: float = 0.6  #: share of each fine window that must be valid
     min_evidence: float = 5.0  #: accept a match above this; see docs/method.md
     guess_evidence: float = 6.5  #: keep what neighbours led to above this, else search
@@ -431,14 +431,63 @@ class _Job:
         out = np.full((7, *where.shape), np.nan, np.float32)
         quality = np.full(where.shape, Quality.OUTSIDE, np.uint8)
         no_guess = np.full((2, *where.shape), np.nan, np.float32)
-        if apart == 1 or not self.options["coarse"]:
-            self.measure(where, no_guess if self.options["coarse"] else 0 * no_guess, out, quality)
+        if not self.options["coarse"]:
+            self.measure(where, 0 * no_guess, out, quality)
             return out, quality
         seeds = np.zeros_like(where)
         seeds[_every(apart), _every(apart)] = True
         self.measure(where & seeds, no_guess, out, quality)
         self.measure(where & ~seeds, _between_seeds(out[:2], apart), out, quality)
+        self.grow(where, out, quality)
         return out, quality
+
+    def grow(
+        self, where: BoolArray, out: NDArray[np.float32], quality: NDArray[np.uint8]
+    ) -> None:
+        """Try nodes that failed once more, from the median of good neighbours that agree.
+
+        A search alone finds a far match only where enough of it is still in the window; its
+        neighbours know the way. Each round reaches two nodes further.
+        """
+        known = replace(self, options=self.options | {"coarse": 0})
+        tried = np.zeros_like(where)
+        for _ in range(max(where.shape)):
+            wanted = where & ~tried & np.isin(quality, _RETRY)
+            if not wanted.any():
+                return
+            guess = np.empty((2, *where.shape), np.float32)
+            u, v = (
+                np.where(quality == Quality.GOOD, x, np.float32(np.nan)) for x in out[:2]
+            )
+            _in_threads(
+                lambda i, j, g=guess, u=u, v=v, w=wanted: _kernels.neighbour_median(  # type: ignore[misc]
+                    u, v, w.view(np.uint8), _FOLLOW, _AGREE / 2, g[0], g[1], i, j
+                ),
+                where.shape[0],
+                self.threads,
+            )
+            again = wanted & np.isfinite(guess[0])
+            if not again.any():
+                return
+            found = np.full_like(out, np.nan)
+            why = np.full_like(quality, Quality.OUTSIDE)
+            known.measure(again, guess, found, why)
+            better = again & (why == Quality.GOOD)
+            out[:, better] = found[:, better]
+            quality[better] = Quality.GOOD
+            tried |= again
+
+
+#: Failures that a better start may mend.
+_RETRY = (
+    Quality.OUT_OF_REACH,
+    Quality.UNSETTLED,
+    Quality.INCOHERENT,
+    Quality.AMBIGUOUS,
+)
+
+#: A node follows its neighbours when so many of them agree.
+_FOLLOW = 5
 
 
 def _every(apart: int) -> slice:
