@@ -16,6 +16,7 @@ import rasterio
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from rasterio.crs import CRS
 from rio_cogeo import cog_validate
 
@@ -269,6 +270,19 @@ def test_the_cog_is_valid_and_says_what_it_holds(
         assert np.array_equal(file.read(2), quality)
         assert np.array_equal(file.read(3), quality > 6)
     assert [entry.name for entry in tmp_path.iterdir()] == ["velocity.tif"]
+
+
+def test_a_reader_that_is_not_gdal_finds_the_same_corner(tmp_path: Path) -> None:
+    grid = Grid(UTM45, Affine(120, 0, 480060, 0, -120, 3100140), (30, 40))
+    write_geotiff(tmp_path / "v.tif", {"v": np.zeros(grid.shape)}, grid)
+    with Image.open(tmp_path / "v.tif") as image:
+        tags = image.tag_v2
+        assert image.size == (40, 30)
+        assert tags[33550][:2] == (120.0, 120.0)  # ModelPixelScale
+        assert tags[33922] == (0, 0, 0, 480060, 3100140, 0)  # ModelTiepoint: corner of pixel 0
+        keys = dict(zip(tags[34735][4::4], tags[34735][7::4], strict=True))
+    assert keys[1025] == 1  # RasterPixelIsArea: the tie point is an edge
+    assert keys[3072] == 32645  # ProjectedCSType
 
 
 def test_overviews_are_averages_of_what_was_measured(tmp_path: Path) -> None:
