@@ -178,10 +178,10 @@ class Glacier:
         return self.head_m - self.drop_m * fall + arch * (1.0 - np.minimum(q * q, 1.0))
 
     def distance(self, x: Any, y: Any) -> Any:
-        """Metres to the margin, to first order: negative on the ice; smooth beyond the ends.
+        """Metres to the margin, to first order and only near it: negative on the ice.
 
         The outline is the level rho = 1 of a smooth function; the distance is what is missing
-        to it over the length of the gradient (exact far to the side, and near the outline).
+        to it over the length of the gradient.
         """
         along, across = self.to_axis(x, y)
         z = along / self.length

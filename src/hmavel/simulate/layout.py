@@ -20,10 +20,10 @@ CELL_M = 18_000.0
 
 #: kind, x, y of the middle (parts of the cell), azimuth, length and half width (same)
 _SET = (
-    ("season", 0.02, 0.285, 104.0, 0.80, 0.0375),
-    ("surge", -0.02, -0.010, 262.0, 0.82, 0.0385),
-    ("slow", 0.03, -0.300, 98.0, 0.78, 0.0370),
-    ("small", 0.27, 0.420, 101.0, 0.24, 0.0180),
+    ("season", 0.01, 0.290, 104.0, 0.80, 0.0375),
+    ("surge", -0.02, -0.020, 262.0, 0.82, 0.0385),
+    ("slow", 0.03, -0.310, 98.0, 0.78, 0.0370),
+    ("small", 0.27, 0.415, 101.0, 0.24, 0.0180),
 )
 _NAMES = {"season": "Tides", "surge": "Leap", "slow": "Still", "small": "Little"}
 
@@ -44,6 +44,11 @@ class World:
     def grid30(self) -> Grid:
         """The reflective bands: the same upper-left pixel *centre*, half as many and one."""
         return _grid((self.size + 1) // 2, 30.0, (self.size - 1) * 15.0)
+
+    @property
+    def tile(self) -> int:
+        """Side of the periodic tiles, in pixels of whatever grid they are for."""
+        return next((side for side in (512, 1024) if self.size + 32 <= side), 2048)
 
     @property
     def glaciers(self) -> tuple[Glacier, ...]:

@@ -73,14 +73,14 @@ def year_of(time: np.datetime64, epoch: np.datetime64) -> float:
     return float((time - epoch) / np.timedelta64(1, "ms")) / (365.25 * 864e5)
 
 
-def ice_texture(ice: Ice, seed: int, t: float) -> F32:
+def ice_texture(ice: Ice, world: World, t: float) -> F32:
     """Brightness of the ice relative to its mean, at the window's ice pixels, at time t.
 
     Each generation of the texture is fixed to the material as it lay at the generation's own
     time; the pixel's particle is followed back to then (in closed form) and the texture
     looked up there. Two generations overlap, one fading in while the other fades out.
     """
-    glacier, tile = ice.glacier, tiles(seed)
+    glacier, tile = ice.glacier, tiles(world.seed, world.tile)
     total = np.zeros(len(ice.z), dtype=np.float32)
     first = int(np.floor(t / RENEWAL))
     for generation in (first, first + 1):
@@ -128,7 +128,7 @@ def _surface(world: World, shot: Acquisition, g: Ground, t: float, row: int) -> 
     ice = np.zeros(shape, dtype=np.float32)
     debris = np.zeros(shape, dtype=np.float32)
     for part in g.ice:
-        ice.ravel()[part.flat] = ice_texture(part, world.seed, t)
+        ice.ravel()[part.flat] = ice_texture(part, world, t)
         debris.ravel()[part.flat] = part.debris
     # wet ground, new patches of snow too small to see: a little that no two scenes share
     fresh = sensor.scene_noise(world.seed, shot.index, 0, row, shape)

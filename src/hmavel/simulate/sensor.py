@@ -62,6 +62,7 @@ class Geolocation:
     north: float  #: m
     ramp: tuple[float, ...]  #: m: across, along, across squared, of east and then of north
     modules: tuple[tuple[float, float], ...]  #: m (east, north) of each module
+    ramp_m: float  #: length over which the ramp runs: the scene's side
     across_m: float  #: how far the swath's middle lies from the world's centre
 
     def error(self, x: Any, y: Any) -> tuple[Any, Any]:
@@ -72,9 +73,10 @@ class Geolocation:
     def bent(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Return e without the shift: ramp and modules."""
         across, along = track(x, y)
-        u, v = (across - self.across_m) / SWATH_M, along / LENGTH_M
-        place = np.asarray((u + 0.5) * (MODULES * _FINE) + 0.5).astype(np.int32)
+        place = ((across - self.across_m) / SWATH_M + 0.5) * (MODULES * _FINE) + 0.5
+        place = np.asarray(place).astype(np.int32)
         np.clip(place, 0, MODULES * _FINE, out=place)
+        u, v = across / self.ramp_m, along / self.ramp_m
         uu = u * u - 1 / 12
         out = []
         for axis in (0, 1):
@@ -110,17 +112,16 @@ def track(x: Any, y: Any) -> tuple[Any, Any]:
 def draw_geolocation(rng: np.random.Generator, world_m: float) -> Geolocation:
     """Draw a scene's errors.
 
-    ``world_m`` is the side of the simulated world: the ramp has its full size over a scene
-    of any side, or a small scene would hold none of it.
+    ``world_m`` is the side of the simulated world: the ramp has its full size over a world
+    of any side, or a small one would hold none of it.
     """
     east, north = rng.normal(0.0, SHIFT_M, 2)
-    scale = SWATH_M / min(world_m, SWATH_M)
     ramp: list[float] = []
     for _ in range(2):
         a, b, c = rng.uniform(-1, 1, 3)
         size = abs(a) + abs(b) + 0.25 * abs(c)
         grow = rng.uniform(0.3, 1.0) * RAMP_M / size
-        ramp += [float(a * grow * scale), float(b * grow * scale), float(c * grow * scale)]
+        ramp += [float(a * grow), float(b * grow), float(c * grow)]
     stagger = np.where(np.arange(MODULES) % 2, 0.5, -0.5)[:, None]
     offsets = stagger * rng.uniform(-1, 1, 2) * STRIPE_M
     offsets = offsets + rng.normal(0.0, 0.12 * STRIPE_M, (MODULES, 2))
@@ -129,6 +130,7 @@ def draw_geolocation(rng: np.random.Generator, world_m: float) -> Geolocation:
         float(north),
         tuple(ramp),
         tuple((float(e), float(n)) for e, n in offsets),
+        ramp_m=min(world_m, SWATH_M),
         across_m=float(rng.normal(0.0, 1_500.0)),
     )
 

@@ -12,14 +12,12 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft, interpolate, ndimage, spatial
 
 from hmavel.simulate.flow import Glacier
 from hmavel.simulate.layout import World
 from hmavel.simulate.noise import F32, F64, fractal, smoothstep, spline, window
 
-#: Side of the periodic tiles of the ground, pixels of 15 m.
-TILE = 2048
 #: Side and pitch of the tiles of the ice: twice oversampled, so that they can be sampled
 #: anywhere between their pixels.
 ICE_TILE, ICE_PITCH = 1024, 7.5
@@ -39,12 +37,12 @@ class Tiles:
 
 
 @lru_cache(maxsize=1)
-def tiles(seed: int) -> Tiles:
-    """Make the tiles of a seed; the last seed's are kept."""
+def tiles(seed: int, side: int) -> Tiles:
+    """Make the tiles of a seed, ``side`` pixels of 15 m; the last ones are kept."""
     rng = np.random.default_rng([seed, 2])
-    shape = (TILE, TILE)
+    shape = (side, side)
     white = fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
-    fr, fc = fft.fftfreq(TILE)[:, None], fft.rfftfreq(TILE)[None, :]
+    fr, fc = fft.fftfreq(side)[:, None], fft.rfftfreq(side)[None, :]
     k = np.hypot(fr, fc).astype(np.float32)
     k[0, 0] = 1.0
     turn = np.exp(2j * np.pi * rng.random(6)).astype(np.complex64)
@@ -116,18 +114,19 @@ class Ground:
 
 def ground(world: World, row: int, col: int, rows: int, cols: int) -> Ground:
     """Compute a window of the ground; it may reach outside the scene."""
-    tile = tiles(world.seed)
+    tile = tiles(world.seed, world.tile)
     pad = 1  # slopes are central differences
     grid = world.grid.crop(row - pad, col - pad, rows + 2 * pad, cols + 2 * pad)
     z = window(tile.terrain, row - pad, col - pad, *grid.shape)
     icy = np.zeros(grid.shape, dtype=np.float32)
     share = np.ones(grid.shape, dtype=np.float32)
+    relief = 12.0 * window(tile.patch, row - pad, col - pad, *grid.shape)
     x, y = grid.x(np.arange(grid.shape[1])), grid.y(np.arange(grid.shape[0]))
     for glacier in world.glaciers:
         part = _reach(glacier, x, y, _VALLEY_M)
         if part is not None:
             xs, ys = x[part[1]][None, :], y[part[0]][:, None]
-            _carve(glacier, xs, ys, z[part], share[part], icy[part])
+            _carve(glacier, xs, ys, relief[part], z[part], share[part], icy[part])
     z /= share
     north, east = np.gradient(z, -15.0, 15.0)
     inner = (slice(pad, -pad), slice(pad, -pad))
@@ -154,21 +153,36 @@ def _reach(glacier: Glacier, x: F64, y: F64, margin: float) -> tuple[slice, slic
     return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
 
 
-def _carve(glacier: Glacier, x: F64, y: F64, z: F32, share: F32, icy: F32) -> None:
+def _carve(
+    glacier: Glacier, x: F64, y: F64, relief: F32, z: F32, share: F32, icy: F32
+) -> None:
     """Lay the glacier into its valley: the walls rise from the ice to the terrain.
 
     ``z`` and ``share`` gather the weighted sum of elevations and its weights; on the ice and
     beside it the weight is so large that no neighbour's valley counts.
     """
-    away = glacier.distance(x, y)
+    away = _away(glacier)(y[::-1, 0], x[0])[::-1]
     along, q = glacier.to_flow(x, y)
     surface = glacier.surface(along, np.where(np.abs(q) < 1, q, 1.0))
     wall = surface + 0.50 * np.clip(away, 0.0, None)
+    wall += relief * smoothstep(away, 20.0, 300.0)
     near = smoothstep(away, _VALLEY_M, 100.0)
     weight = near / (1.0 + 1e-4 - near)
     z += weight * wall
     share += weight
-    icy[...] = np.maximum(icy, smoothstep(away, 8.0, -8.0))
+    icy[...] = np.maximum(icy, smoothstep(glacier.distance(x, y), 8.0, -8.0))
+
+
+@lru_cache(maxsize=1024)
+def _away(glacier: Glacier) -> interpolate.RectBivariateSpline:
+    """Distance to the outline as a spline over (y, x): exact every 120 m, smooth between."""
+    outline = np.column_stack(glacier.outline(600))
+    low, high = outline.min(axis=0) - 2_400.0, outline.max(axis=0) + 2_400.0
+    x, y = np.arange(low[0], high[0], 120.0), np.arange(low[1], high[1], 120.0)
+    points = np.stack(np.meshgrid(x, y), axis=-1)
+    metres, _ = spatial.cKDTree(outline).query(points)
+    sign = np.where(glacier.inside(points[..., 0], points[..., 1]), -1.0, 1.0)
+    return interpolate.RectBivariateSpline(y, x, sign * metres)
 
 
 def _on_ice(glacier: Glacier, x: F64, y: F64) -> Ice | None:

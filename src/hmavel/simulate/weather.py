@@ -18,8 +18,6 @@ FIRST = np.datetime64("2013-04-30T04:12:14.819", "ms")
 SATELLITES = {"LC08": 0, "LC09": 8}
 #: Longitude and latitude of the world's centre.
 LONLAT = (95.6947, 29.9832)
-#: Side of the periodic cloud tiles, pixels of 30 m.
-TILE = 2048
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def _draw(rng: np.random.Generator, time: np.datetime64, cloud: float) -> Weathe
         cloud_fraction=float(cloud),
         cirrus=float(rng.uniform(0.10, 0.30)) if rng.random() < 0.25 else 0.0,
         cloud_height_m=float(rng.uniform(900.0, 2600.0)),
-        origin=(int(rng.integers(TILE)), int(rng.integers(TILE))),
+        origin=(int(rng.integers(2048)), int(rng.integers(2048))),
         flip=int(rng.integers(8)),
         snowline_m=float(line),
         haze=float(rng.uniform(0.0, 0.015)),
@@ -122,12 +120,12 @@ def _draw(rng: np.random.Generator, time: np.datetime64, cloud: float) -> Weathe
 
 
 @lru_cache(maxsize=1)
-def _cloud_tiles(seed: int) -> tuple[F32, F32, F32]:
+def _cloud_tiles(seed: int, side: int) -> tuple[F32, F32, F32]:
     """Cumulus, cirrus, and the blobs in which the quality band errs; std 1."""
     rng = np.random.default_rng([seed, 6])
-    shape = (TILE, TILE)
+    shape = (side, side)
     cumulus = fractal(rng, shape, 1.7, low=30 / 16_000)
-    fr, fc = fft.fftfreq(TILE)[:, None], fft.rfftfreq(TILE)[None, :]
+    fr, fc = fft.fftfreq(side)[:, None], fft.rfftfreq(side)[None, :]
     k = np.hypot(fr * 3.5, fc + 0.4 * fr) + 1e-9
     gain = k**-2.1 * (1 - np.exp(-((k / (30 / 12_000)) ** 4)))
     cirrus = shape_spectrum(rng, shape, gain, exact=False)
@@ -151,7 +149,7 @@ def sky(
 ) -> Sky:
     """Compute the sky over rows of the 30 m grid (all its columns)."""
     w = shot.weather
-    cumulus, cirrus, blobs = _cloud_tiles(world.seed)
+    cumulus, cirrus, blobs = _cloud_tiles(world.seed, world.tile)
     if w.flip & 1:
         cumulus, cirrus, blobs = (t[::-1] for t in (cumulus, cirrus, blobs))
     if w.flip & 2:
@@ -184,7 +182,7 @@ def cloud_threshold(world: World, shot: Acquisition) -> float:
     w = shot.weather
     if w.cloud_fraction >= 1.0:
         return -9.0
-    cumulus = _cloud_tiles(world.seed)[0]
+    cumulus = _cloud_tiles(world.seed, world.tile)[0]
     if w.flip & 1:
         cumulus = cumulus[::-1]
     if w.flip & 2:
@@ -193,8 +191,8 @@ def cloud_threshold(world: World, shot: Acquisition) -> float:
         cumulus = cumulus.T
     n = world.grid30.shape[0]
     step = max(1, n // 256)
-    r = np.arange(w.origin[0], w.origin[0] + n, step) % TILE
-    c = np.arange(w.origin[1], w.origin[1] + n, step) % TILE
+    r = np.arange(w.origin[0], w.origin[0] + n, step) % world.tile
+    c = np.arange(w.origin[1], w.origin[1] + n, step) % world.tile
     return float(np.quantile(cumulus[np.ix_(r, c)], 1.0 - w.cloud_fraction))
 
 
@@ -206,5 +204,5 @@ def snow_cover(
     height = elevation + 110.0 * patch - 120.0 * np.clip(-north, -1, 1) - 30.0 * east
     cover = smoothstep(height, line - 90.0, line + 130.0)
     steep = smoothstep(np.hypot(east, north), 0.75, 1.25)
-    return np.asarray(cover * (1.0 - 0.75 * steep), dtype=np.float32)
+    return np.asarray(cover * (1.0 - 0.85 * steep), dtype=np.float32)
 
