@@ -1,0 +1,391 @@
+"""Shapes that a pair's matching error can have, and the robust fit of them.
+
+Coordinates here are pixels along and across the scene's own columns (the track), from the
+middle of the stable ground; values are displacements in pixels, one column per component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+from scipy.spatial import ConvexHull, QhullError
+
+from hmavel.errors import StableGroundError
+from hmavel.uncertainty import NMAD, static_terrain
+
+Array = NDArray[np.float64]
+
+#: Distance from the centre of the scatter, in core sigmas, at which a node's weight is zero.
+CUTOFF = 5.0
+#: Mesh of the density from which centre and cutoff come: half the published one's.
+MESH = 28
+#: Nodes between steps: fewer than any detector module has, more than a window covers.
+SHORTEST = 10
+#: Detector modules of a swath, with room for those of the second scene.
+MOST_STEPS = 28
+POLYNOMIALS = {"constant": 1, "plane": 3, "quadratic": 6}
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """A linear model: a polynomial, steps across the track, smooth profiles both ways.
+
+    ``hull`` (edges' outward normals and offsets) and the limits say where there is ground;
+    farther than ``reach`` from it, the value of the nearest place within is taken.
+    """
+
+    degree: int  #: terms of the polynomial: 1, 3 or 6
+    unit: float  #: px; the coordinates are divided by it
+    limits: tuple[float, float, float, float]  #: across low, high, along low, high
+    hull: Array | None  #: corners (m, 2) counter-clockwise; None = a line or a point
+    reach: float  #: px
+    steps: tuple[float, ...] = ()  #: px across the track: where detector modules meet
+    across: int = 0  #: pieces of the cubic spline across the track
+    along: int = 0  #: and along it
+
+    @property
+    def size(self) -> int:
+        """Free parameters per component; a step's place counts as half a parameter."""
+        splines = sum(k + 1 for k in (self.across, self.along) if k)
+        return self.degree + len(self.steps) + splines + (len(self.steps) + 1) // 2
+
+    def pieces(self) -> list[tuple[object, Callable[[Array], Array]]]:
+        """Return the groups of terms: what tells them apart, and their values at places."""
+        found: list[tuple[object, Callable[[Array], Array]]] = [
+            (("polynomial", self.degree), self._polynomial)
+        ]
+        if self.steps:
+            found.append((("steps", self.steps), self._steps))
+        if self.across:
+            found.append((("across", self.across), lambda p: self._spline(p, self.across, 0)))
+        if self.along:
+            found.append((("along", self.along), lambda p: self._spline(p, self.along, 1)))
+        return found
+
+    def design(self, p: Array) -> Array:
+        """Return the terms (n, k) at the places ``p`` (n, 2): across, along."""
+        return np.concatenate([terms(p) for _, terms in self.pieces()], axis=1)
+
+    def _polynomial(self, p: Array) -> Array:
+        if self.degree == 1:
+            return np.ones((len(p), 1))
+        u, v = self.held(p).T / self.unit
+        return np.stack([np.ones_like(u), u, v, u * u, u * v, v * v][: self.degree], axis=1)
+
+    def _steps(self, p: Array) -> Array:
+        return (p[:, :1] >= np.asarray(self.steps)).astype(np.float64)
+
+    def penalty(self) -> Array:
+        """Return a weak pull (k, k) of the splines towards a line.
+
+        It carries them over gaps and settles what the splines share with the polynomial.
+        """
+        blocks = [np.zeros((self.degree + len(self.steps),) * 2)]
+        for pieces in (self.across, self.along):
+            if pieces:
+                bend = np.diff(np.eye(pieces + 3), 2, axis=0)
+                blocks.append(1e-4 * bend.T @ bend + 1e-7 * np.eye(pieces + 3))
+        size = sum(len(b) for b in blocks)
+        out = np.zeros((size, size))
+        at = 0
+        for b in blocks:
+            out[at : at + len(b), at : at + len(b)] = b
+            at += len(b)
+        return out
+
+    def _spline(self, p: Array, pieces: int, axis: int) -> Array:
+        low, high = self.limits[2 * axis : 2 * axis + 2]
+        inner = np.linspace(low, high, pieces + 1)
+        spacing = inner[1] - inner[0]
+        lead = spacing * np.arange(1, 4)
+        x = np.clip(p[:, axis], low, high)
+        knots = np.concatenate([low - lead[::-1], inner, high + lead])
+        return np.asarray(BSpline.design_matrix(x, knots, 3).toarray())
+
+    def held(self, p: Array) -> Array:
+        """Move places beyond reach of the ground's hull to the nearest place within reach."""
+        if self.hull is None:
+            return p
+        start, end = self.hull, np.roll(self.hull, -1, axis=0)
+        side = end - start
+        normal = np.stack([side[:, 1], -side[:, 0]], axis=1)  # outward: corners run ccw
+        beyond = p @ normal.T > (start * normal).sum(axis=1) + 1e-9
+        outside = np.flatnonzero(beyond.any(axis=1))
+        if outside.size == 0:
+            return p
+        q = p[outside]
+        nearest, least = q.copy(), np.full(len(q), np.inf)
+        for a, s in zip(start, side, strict=True):
+            t = np.clip(((q - a) @ s) / (s @ s), 0.0, 1.0)
+            foot = a + t[:, None] * s
+            far = ((q - foot) ** 2).sum(axis=1)
+            better = far < least
+            nearest[better], least[better] = foot[better], far[better]
+        distance = np.sqrt(least)
+        share = np.minimum(1.0, self.reach / np.maximum(distance, 1e-12))
+        out = p.copy()
+        out[outside] = nearest + share[:, None] * (q - nearest)
+        return out
+
+
+def shape_over(p: Array, degree: int, reach: float) -> Shape:
+    """Return the polynomial shape that is supported by ground at ``p`` (n, 2)."""
+    low, high = p.min(axis=0), p.max(axis=0)
+    unit = max(float((high - low).max()) / 2, 1.0)
+    hull: Array | None
+    try:
+        hull = p[ConvexHull(p).vertices] if len(p) > 3 else None
+    except QhullError:  # all on one line
+        hull = None
+    limits = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+    return Shape(degree, unit, limits, hull, reach)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Coefficients of a shape, the nodes' weights, the scatter that is left."""
+
+    shape: Shape
+    beta: Array  #: (k, 2)
+    weight: Array  #: (n,), 0 ... 1
+    sigma: Array  #: (2,) px, of the core of the residuals
+    covariance: Array  #: (k, k), of beta for unit sigma and independent nodes
+
+    def at(self, p: Array) -> Array:
+        """Return the modelled displacement (n, 2) at the places ``p``, in chunks."""
+        out = np.empty((len(p), 2))
+        for i in range(0, len(p), 65536):
+            out[i : i + 65536] = self.shape.design(p[i : i + 65536]) @ self.beta
+        return out
+
+    def leverage(self, p: Array) -> Array:
+        """Return the variance (n,) of the modelled value at ``p``, for unit sigma."""
+        x = self.shape.design(p)
+        return np.asarray(np.einsum("ij,jk,ik->i", x, self.covariance, x))
+
+
+def core_sigma(residual: Array) -> Array:
+    """Return the 1-sigma width (2,) of the core of the residuals, false matches left out."""
+    try:
+        t = static_terrain(residual[:, 0], residual[:, 1], gridsize=MESH)
+        return np.array([t.sigma_x, t.sigma_y])
+    except StableGroundError:  # values rounded to steps: no density, but a median deviation
+        size = np.abs(residual - np.median(residual, axis=0))
+        moved = [s[s > 0] if np.median(s) == 0 else s for s in size.T]
+        return np.array([NMAD * np.median(s) if s.size else 0.0 for s in moved])
+
+
+def core_centre(y: Array) -> Array:
+    """Return the mode (2,) of the displacements, or their median where there is no density."""
+    try:
+        t = static_terrain(y[:, 0], y[:, 1], gridsize=MESH)
+        return np.array([t.bias_x, t.bias_y])
+    except StableGroundError:
+        return np.asarray(np.median(y, axis=0))
+
+
+def tukey(residual: Array, sigma: Array) -> Array:
+    """Weight (n,) of each node by both components: biweight of the radial distance."""
+    r2 = ((residual / sigma) ** 2).sum(axis=1) / CUTOFF**2
+    return np.asarray(np.maximum(0.0, 1.0 - r2) ** 2)
+
+
+def weighted_fit(shape: Shape, x: Array, y: Array, weight: Array, sigma: Array) -> Fit:
+    """Least squares with given weights; ``x`` are the shape's terms at the nodes."""
+    return Normal.of(x, y, weight).solve(shape, weight, sigma)
+
+
+def robust_fit(shape: Shape, p: Array, y: Array, start: Array) -> Fit:
+    """Fit a shape by reweighting, from the residuals ``start`` (n, 2).
+
+    The width of the core is measured anew as the fit improves, so that a first guess
+    without the ramp does not leave the cutoff too wide, and false matches never widen it.
+    """
+    x = shape.design(p)
+    sigma = np.maximum(core_sigma(start), 1e-9)
+    fit = weighted_fit(shape, x, y, tukey(start, sigma), sigma)
+    for settled in (False, True):
+        for _ in range(30):
+            new = weighted_fit(shape, x, y, tukey(y - x @ fit.beta, sigma), sigma)
+            moved = float(np.abs(new.beta - fit.beta).max() / sigma.max())
+            fit = new
+            if moved < (1e-7 if settled else 1e-2):
+                break
+        if not settled:
+            sigma = np.maximum(core_sigma(y - x @ fit.beta), 1e-9)
+    return fit
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Normal equations: sums over nodes from which fit, misfit and leverage follow."""
+
+    gram: Array  #: (k, k)
+    moment: Array  #: (k, 2)
+    square: Array  #: (2,)
+    mass: float
+
+    @classmethod
+    def of(cls, x: Array, y: Array, weight: Array) -> Normal:
+        """Sum over the nodes with terms ``x`` (n, k), values ``y`` (n, 2) and weights."""
+        xw = x * weight[:, None]
+        return cls(xw.T @ x, xw.T @ y, weight @ (y * y), float(weight.sum()))
+
+    def part(self, columns: NDArray[np.intp]) -> Normal:
+        """Return the sums of some of the terms."""
+        gram = self.gram[np.ix_(columns, columns)]
+        return Normal(gram, self.moment[columns], self.square, self.mass)
+
+    def without(self, other: Normal) -> Normal:
+        """Return the sums without the nodes of another."""
+        return Normal(
+            self.gram - other.gram,
+            self.moment - other.moment,
+            self.square - other.square,
+            self.mass - other.mass,
+        )
+
+    def solve(self, shape: Shape, weight: Array, sigma: Array) -> Fit:
+        """Return the least-squares fit; weights and sigma are only passed on."""
+        pull = shape.penalty() * max(self.mass, 1.0)
+        inverse = inverted(self.gram + pull)
+        return Fit(shape, inverse @ self.moment, weight, sigma, inverse)
+
+    def misfit(self, beta: Array, sigma: Array) -> float:
+        """Return the weighted sum of squared residuals in units of sigma, both components."""
+        cross = (beta * self.moment).sum(axis=0)
+        quadratic = np.einsum("ic,ij,jc->c", beta, self.gram, beta)
+        return float(((self.square - 2.0 * cross + quadratic) / sigma**2).sum())
+
+
+def find_steps(
+    shape: Shape, p: Array, y: Array, fit: Fit, spacing: float, redundancy: float
+) -> tuple[float, ...]:
+    """Find the places across the track where the displacement jumps.
+
+    A step is added to the terms of ``shape`` where it lowers the misfit most, then every
+    step found so far is placed anew; the number of steps is the one that minimises misfit
+    and price. All places are tried at once, from sums over bins one node wide.
+
+    Parameters
+    ----------
+    shape
+        The other terms; its own steps are left out.
+    p, y
+        Places (n, 2) and displacements (n, 2), px.
+    fit
+        Gives the nodes' weights and sigma.
+    spacing
+        Of the nodes, px: the width of a bin.
+    redundancy
+        Nodes per independent measurement.
+    """
+    shape = replace(shape, steps=())
+    low = float(p[:, 0].min()) - spacing / 2  # nodes lie in the middle of their bins
+    bins = np.floor((p[:, 0] - low) / spacing).astype(np.intp)
+    count = int(bins.max()) + 1
+    if count < 2 * SHORTEST:
+        return ()
+    x, w = shape.design(p), fit.weight
+    sums = Normal.of(x, y, w)
+    gram = sums.gram + shape.penalty() * max(sums.mass, 1.0)
+
+    def beyond(values: Array) -> Array:
+        """Weighted sums (count, k) over the nodes at or after the start of each bin."""
+        per_bin = np.stack([np.bincount(bins, w * v, count) for v in values.T], axis=1)
+        return np.asarray(np.cumsum(per_bin[::-1], axis=0)[::-1])
+
+    with_x, with_y = beyond(x), beyond(y)
+    mass = beyond(np.ones((len(p), 1)))[:, 0]
+
+    def solve(steps: list[int]) -> tuple[float, Array]:
+        """Misfit saved by these steps (up to a constant), and by one more at each bin."""
+        s = np.asarray(steps, dtype=np.intp)
+        a = np.block(
+            [[gram, with_x[s].T], [with_x[s], mass[np.maximum.outer(s, s)]]]
+        )
+        rhs = np.concatenate([sums.moment, with_y[s]])
+        inverse = inverted(a)
+        beta = inverse @ rhs
+        saved = float(((rhs * beta).sum(axis=0) / fit.sigma**2).sum())
+        cross = np.concatenate([with_x, mass[np.maximum(np.arange(count)[:, None], s)]], axis=1)
+        pull = with_y - cross @ beta
+        free = mass - np.einsum("ij,jk,ik->i", cross, inverse, cross)
+        gain = (pull**2 / fit.sigma**2).sum(axis=1) / np.maximum(free, 1e-12)
+        # a step that the other terms can almost make themselves is not seen, only imagined
+        gain[free < 1e-3 * sums.mass] = 0.0
+        gain[:SHORTEST] = gain[count - SHORTEST :] = 0.0
+        for k in steps:
+            gain[max(k - SHORTEST + 1, 0) : k + SHORTEST] = 0.0
+        return saved, gain
+
+    price = 2.5 * np.log(max(sums.mass / redundancy, 2.0)) * redundancy
+    steps: list[int] = []
+    best: tuple[float, list[int]] = (-solve([])[0], [])
+    while len(steps) < MOST_STEPS:
+        gain = solve(steps)[1]
+        if not gain.max() > 0:
+            break
+        steps.append(int(np.argmax(gain)))
+        for _ in range(2):
+            for i in range(len(steps) if len(steps) > 1 else 0):
+                others = steps[:i] + steps[i + 1 :]
+                gain = solve(others)[1]
+                if gain.max() > 0:
+                    steps[i] = int(np.argmax(gain))
+        # two components' levels each, and a place
+        total = 2.0 * price * len(steps) - solve(steps)[0]
+        if total < best[0]:
+            best = (total, sorted(steps))
+        elif len(steps) > len(best[1]) + 2:  # a module between two others needs two steps
+            break
+    return tuple(low + k * spacing for k in best[1])
+
+
+def inverted(a: Array) -> Array:
+    """Invert a symmetric matrix of sums, with a pull that settles what terms share."""
+    return np.asarray(np.linalg.inv(a + 1e-10 * np.trace(a) / len(a) * np.eye(len(a))))
+
+
+def node_redundancy(residual: NDArray[Any], longest: int = 8) -> float:
+    """Estimate how many neighbouring nodes repeat one measurement, from a map of residuals.
+
+    Parameters
+    ----------
+    residual
+        (rows, cols, 2), NaN where there is no stable ground or a false match.
+    longest
+        Lag in nodes at which neighbours no longer share pixels.
+
+    Returns
+    -------
+    float
+        Area under the autocorrelation, at least 1. Variogram-based, so that errors of long
+        wavelength do not count.
+    """
+    area = 1.0
+    for axis in (0, 1):
+        steps = []
+        for lag in range(1, longest + 1):
+            a = residual[lag:] if axis == 0 else residual[:, lag:]
+            b = residual[:-lag] if axis == 0 else residual[:, :-lag]
+            if a.size == 0:
+                break
+            squared = ((a - b) ** 2).sum(axis=-1)
+            squared = squared[np.isfinite(squared)]
+            steps.append(squared.mean() if squared.size >= 30 else np.nan)
+        g = np.asarray(steps)
+        g = g[np.isfinite(g)]
+        if g.size < 2:
+            continue
+        sill = max(float(g[-1]), float(np.median(g)))
+        if sill > 0:
+            r = 1.0 - g[:-1] / sill
+            end = int(np.argmax(r < 0.05)) if (r < 0.05).any() else r.size
+            area *= 1.0 + 2.0 * float(r[:end].sum())
+    return area
