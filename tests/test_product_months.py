@@ -105,9 +105,14 @@ def test_the_cube_opens_in_xarray_with_time_place_and_values(written):
         assert pyproj.CRS.from_cf(cube.mapping.attrs).to_epsg() == 32644
         assert cube.attrs["Conventions"] == "CF-1.8"
         assert cube.attrs["fingerprint"] == "abc"
+        to = pyproj.Transformer.from_crs(32644, 4326, always_xy=True)
+        west, south, _, north = to.transform_bounds(*GRID.bounds)
+        for name, value in (("lon_min", west), ("lat_min", south), ("lat_max", north)):
+            assert cube.attrs[f"geospatial_{name}"] == pytest.approx(value, abs=1e-6)
     with netCDF4.Dataset(folder / "velocity.nc") as cube:
         assert cube["flag"].flag_meanings == "measured regularised blank"
         assert cube["flag"][3].min() == 2
+        assert cube["flag"].dtype == np.int8  # CF 1.8 has no unsigned types
         assert cube["vx"].filters()["zlib"]
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import netCDF4
 import numpy as np
 import pyproj
+from rasterio.crs import CRS
 
 from hmavel.atomic import atomic_path
 from hmavel.errors import WriteError
 from hmavel.product.field import FLAG_MEANINGS, MonthlyField, speed
+from hmavel.product.placement import footprint
 from hmavel.product.provenance import flat
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 #: (months, rows, cols) of a chunk: a series touches few of them, and so does a map.
 _CHUNK = (36, 64, 64)
 _EPOCH = np.datetime64("1970-01-01", "s")
-_NO_FLAG = 255  # outside the domain
+_NO_FLAG = -1  # outside the domain
 
 _YEAR = "1 year = 365.25 days"
 #: name -> attributes; the order is that of the file.
@@ -187,7 +188,7 @@ def _variables(file: netCDF4.Dataset, field: MonthlyField) -> None:
     number, rows, cols = len(field.months), *field.grid.shape
     chunks = tuple(map(min, _CHUNK, (number, rows, cols)))
     for name, attributes in (_VARIABLES | _extra_attributes(field)).items():
-        kind, fill = ("u1", _NO_FLAG) if name == "flag" else ("f4", np.nan)
+        kind, fill = ("i1", _NO_FLAG) if name == "flag" else ("f4", np.nan)
         variable = file.createVariable(
             name,
             kind,
@@ -202,7 +203,7 @@ def _variables(file: netCDF4.Dataset, field: MonthlyField) -> None:
         if name == "flag":
             variable.setncatts(
                 {
-                    "flag_values": np.array(list(FLAG_MEANINGS), dtype="u1"),
+                    "flag_values": np.array(list(FLAG_MEANINGS), dtype="i1"),
                     "flag_meanings": " ".join(FLAG_MEANINGS.values()),
                 }
             )
@@ -220,7 +221,7 @@ def _slab(field: MonthlyField, part: slice) -> dict[str, Any]:
     count, flag = field.count[part], field.flag[part]
     if field.domain is not None:
         count = _inside(field, count)
-        flag = np.where(field.domain, flag, np.uint8(_NO_FLAG))
+        flag = np.where(field.domain, flag, _NO_FLAG)
     return {
         "vx": vx,
         "vy": vy,
@@ -249,10 +250,11 @@ def _extra_attributes(field: MonthlyField) -> dict[str, dict[str, str]]:
     return out
 
 
-def _global(field: MonthlyField, provenance: Mapping[str, Any]) -> dict[str, str]:
+def _global(field: MonthlyField, provenance: Mapping[str, Any]) -> dict[str, str | float]:
     about = f"Monthly surface velocity of the glacier {field.name}".rstrip()
     words = flat(provenance)
     software = words.pop("software")
+    west, south, east, north = footprint(field.grid, CRS.from_epsg(4326))
     return {
         "Conventions": "CF-1.8",
         "title": about,
@@ -266,7 +268,9 @@ def _global(field: MonthlyField, provenance: Mapping[str, Any]) -> dict[str, str
         "glacier_id": field.name,
         "time_coverage_start": f"{field.months[0]}-01T00:00:00Z",
         "time_coverage_end": f"{field.months[-1] + 1}-01T00:00:00Z",
-        "geospatial_bounds": json.dumps(field.grid.bounds),
-        "geospatial_bounds_crs": field.grid.crs.to_string(),
+        "geospatial_lon_min": west,
+        "geospatial_lon_max": east,
+        "geospatial_lat_min": south,
+        "geospatial_lat_max": north,
         **words,
     }
