@@ -27,7 +27,7 @@ from hmavel.bias_models import (
     shape_over,
     tukey,
 )
-from hmavel.uncertainty import NMAD
+from hmavel.terrain import NMAD
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from scipy.interpolate import BSpline
 from scipy.spatial import ConvexHull, QhullError
 
 from hmavel.errors import StableGroundError
-from hmavel.uncertainty import NMAD, static_terrain
+from hmavel.terrain import NMAD, static_terrain
 
 Array = NDArray[np.float64]
 
