@@ -75,6 +75,7 @@ def correlate(const float[:, ::1] reference, const float[:, ::1] secondary,
     opt.settled = options["settled"]
     opt.min_valid = options["min_valid"]
     opt.min_evidence = options["min_evidence"]
+    opt.known_evidence = options["known_evidence"]
     opt.guess_evidence = options["guess_evidence"]
     opt.unpin = options["unpin"]
     opt.max_second = options["max_second"]

@@ -56,6 +56,7 @@ cdef extern from "hmk_correlate.h" nogil:
         float settled
         float min_valid
         float min_evidence
+        float known_evidence
         float guess_evidence
         float unpin
         float max_second

@@ -14,9 +14,12 @@ typedef enum { PEAK, LOOK, FIT, DONE } pass;
 typedef struct {
     int row, col;            /* whole-pixel offset */
     float part_row, part_col; /* sub-pixel estimate on top of it */
-    float second;            /* rival of the coarse peak, as a share of it */
+    int first_row, first_col; /* while a rival is tried: where the first peak came to rest */
+    float first_height;
     int tries;
+    int rival;   /* a rival is being tried */
     int guessed; /* the offset is a guess that the look may refuse */
+    int known;   /* neighbours or the coarse window vouch for the offset */
     pass next;
     uint8_t quality;
 } node;
@@ -125,24 +128,59 @@ static pass relocate(const job *j, node *at, int row, int col, pass again)
     return again;
 }
 
+/* A rival of this share of the peak is looked at where it stands. The surface alone does not
+ * show how good it is: the tapers overlap less there. */
+static const float WORTH_A_LOOK = 0.3f;
+
+/* The windows stand on the rival now: is it as good as the first, better, or nothing? */
+static pass compare_rival(const job *j, node *at, const hmk_peak *peak, int l)
+{
+    const float most = j->opt->max_second;
+    const int rests = abs(peak->row[l]) <= 1 && abs(peak->col[l]) <= 1;
+    const float height = rests ? peak->peak[l] : 0.0f;
+    if (height * most > at->first_height)
+        return LOOK; /* clearly better: stay */
+    /* Two chance peaks are alike too: only a match that is one can be ambiguous. */
+    if (height >= most * at->first_height && at->known)
+        return refuse(at, HMK_NODE_AMBIGUOUS);
+    at->row = at->first_row, at->col = at->first_col;
+    return LOOK;
+}
+
 static pass after_peak(const job *j, ptrdiff_t i, const hmk_peak *peak, int l)
 {
     node *at = &j->nodes[i];
     /* A coarse window reaches beyond the fine one: half the data will do to find the way. */
-    if (!usable(j, i, j->coarse.n, 0.5f * j->opt->min_valid, &peak->patch, l))
-        return DONE;
-    int row = peak->row[l], col = peak->col[l];
-    at->second = peak->peak[l] > 0 ? peak->second[l] / peak->peak[l] : 1.0f;
-    if (row == 0 && col == 0)
+    if (!usable(j, i, j->coarse.n, 0.5f * j->opt->min_valid, &peak->patch, l)) {
+        if (!at->rival)
+            return DONE;
+        at->quality = HMK_GOOD; /* nothing to see at the rival */
+        at->row = at->first_row, at->col = at->first_col;
         return LOOK;
+    }
+    if (at->rival)
+        return compare_rival(j, at, peak, l);
+    int row = peak->row[l], col = peak->col[l];
+    at->known = peak->evidence[l] >= j->opt->min_evidence;
     /* A peak that hops between two neighbouring pixels is settled by the fine window. */
     int hops = at->tries > 2 && abs(row) <= 1 && abs(col) <= 1;
-    return relocate(j, at, row, col, hops ? LOOK : PEAK);
+    if (row || col)
+        return relocate(j, at, row, col, hops ? LOOK : PEAK);
+    node there = *at;
+    there.row += peak->second_row[l], there.col += peak->second_col[l];
+    if (peak->second[l] >= WORTH_A_LOOK * peak->peak[l] && within_reach(j, &there)) {
+        at->rival = 1;
+        at->first_row = at->row, at->first_col = at->col;
+        at->first_height = peak->peak[l];
+        at->row = there.row, at->col = there.col;
+        return PEAK;
+    }
+    return LOOK;
 }
 
 static pass search_instead(node *at)
 {
-    at->row = at->col = at->guessed = 0;
+    at->row = at->col = at->guessed = at->known = 0;
     at->part_row = at->part_col = 0;
     return PEAK;
 }
@@ -164,6 +202,18 @@ static pass after_look(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     at->part_row = fit->row[l] * j->opt->unpin;
     at->part_col = fit->col[l] * j->opt->unpin;
     return FIT;
+}
+
+/* Evidence that a node needs. Unrelated images reach the higher threshold by chance only after
+ * a search over thousands of places; where the place is known, chance has few tries left. Small
+ * windows have few bins and cannot reach either: they are asked for most of what they can. */
+static float enough(const job *j, const node *at)
+{
+    const int top = j->fine.n / 2 - 2;
+    const float bins = 2.0f * (float)top * (float)(top + 1);
+    const float most = sqrtf(2.0f * bins) / j->last.inflation;
+    float asked = at->known ? j->opt->known_evidence : j->opt->min_evidence;
+    return fminf(asked, 0.75f * most);
 }
 
 static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
@@ -190,10 +240,8 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     out->evidence[i] = fit->evidence[l];
     if (moved > 0.5f)
         return refuse(at, HMK_NODE_UNSETTLED);
-    if (!(fit->evidence[l] >= o->min_evidence))
+    if (!(fit->evidence[l] >= enough(j, at)))
         return refuse(at, HMK_NODE_INCOHERENT);
-    if (at->second >= o->max_second)
-        return refuse(at, HMK_NODE_AMBIGUOUS);
     return DONE;
 }
 
@@ -269,6 +317,7 @@ static void start(const job *j, node *at, float guess_row, float guess_col)
                   fabsf(guess_row) <= (float)j->opt->reach &&
                   fabsf(guess_col) <= (float)j->opt->reach;
     at->next = at->guessed || !j->opt->coarse ? LOOK : PEAK;
+    at->known = at->guessed;
     if (at->guessed) {
         at->row = (int)rintf(guess_row);
         at->col = (int)rintf(guess_col);

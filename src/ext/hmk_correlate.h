@@ -27,9 +27,10 @@ typedef struct {
     float settled;         /* px: re-windowing ends when the estimate moves less */
     float min_valid;       /* share of each fine window that must be valid */
     float min_evidence;    /* accept a match above this */
+    float known_evidence;  /* or above this, where neighbours or the coarse window vouch for it */
     float guess_evidence;  /* a guessed offset is kept above this, else searched for */
     float unpin;           /* correction of the first look for what unmoved tapers pin */
-    float max_second;      /* refuse a coarse match whose rival reaches this share of it */
+    float max_second;      /* refuse a coarse match when a rival reaches this share of it */
     float sigma_scale;     /* calibration of the predicted sigma */
     float sigma_floor;     /* px, added in quadrature */
     int fftw_only;         /* 1: do not use the kernels' own transforms (tests, benchmarks) */

@@ -216,14 +216,16 @@ static void cross_spectrum(const hmk_window *win, const work *k)
 
 /* ---- coarse: peak of the correlation surface ------------------------------------------- */
 
-static vec total_weight(const work *k, int n)
+/* sum W, and sum W^2. */
+static void total_weight(const work *k, int n, vec *sum, vec *squares)
 {
-    vec sum = splat(0);
+    *sum = *squares = splat(0);
     for (size_t at = 0; at < (size_t)n * (size_t)n / 2 * HMK_LANES; at += HMK_LANES) {
         vec re = load(k->q_re + at), im = load(k->q_im + at);
-        sum += (re * re + im * im) * load(k->inv_w + at);
+        vec square = re * re + im * im;
+        *squares += square;
+        *sum += square * load(k->inv_w + at);
     }
-    return sum;
 }
 
 /* Spread W Q over the half plane and transform: re becomes the surface, whose height is
@@ -270,7 +272,8 @@ static void kernel_peak(const hmk_window *win, const hmk_batch *batch, float *sc
     load_windows(win, batch, &k, &out->patch);
     transform(win, k.re, k.im);
     cross_spectrum(win, &k);
-    vec sum = total_weight(&k, n);
+    vec sum, squares;
+    total_weight(&k, n, &sum, &squares);
     surface(win, &k);
 
     vec best = splat(-1e30f);
@@ -284,6 +287,7 @@ static void kernel_peak(const hmk_window *win, const hmk_batch *batch, float *sc
         }
     mask row = where / n, col = where - row * n;
     vec second = splat(-1e30f);
+    mask second_row = row, second_col = col;
     for (int r = 0; r < n; r++) {
         mask dr = wrap(row - r, n);
         mask near_row = (dr >= -SAME_PEAK) & (dr <= SAME_PEAK);
@@ -291,14 +295,20 @@ static void kernel_peak(const hmk_window *win, const hmk_batch *batch, float *sc
             mask dc = wrap(col - c, n);
             mask same = near_row & (dc >= -SAME_PEAK) & (dc <= SAME_PEAK);
             vec value = load(k.re + (size_t)r * pitch + (size_t)c * HMK_LANES);
-            second = vmax(second, either(same, splat(-1e30f), value));
+            mask higher = (value > second) & ~same;
+            second = either(higher, value, second);
+            second_row = (second_row & ~higher) | (higher & r);
+            second_col = (second_col & ~higher) | (higher & c);
         }
     }
     vec scale = 1.0f / vmax(sum, splat(1e-30f)); /* a perfect match reaches sum W */
     store(out->peak, best * scale), store(out->second, second * scale);
+    store(out->evidence, best * vrsqrt(vmax(0.5f * squares, splat(1e-30f))) / win->inflation);
     for (int l = 0; l < HMK_LANES; l++) {
         out->row[l] = row[l] >= h ? row[l] - n : row[l];
         out->col[l] = col[l] >= h ? col[l] - n : col[l];
+        out->second_row[l] = second_row[l] >= h ? second_row[l] - n : second_row[l];
+        out->second_col[l] = second_col[l] >= h ? second_col[l] - n : second_col[l];
     }
 }
 

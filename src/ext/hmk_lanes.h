@@ -67,7 +67,9 @@ typedef struct {
     hmk_patch patch;
     int row[HMK_MAX_LANES], col[HMK_MAX_LANES]; /* shift of the peak, -n/2 ... n/2-1 */
     HMK_PER_LANE(float) peak[HMK_MAX_LANES];                  /* its height: weighted mean cosine */
-    HMK_PER_LANE(float) second[HMK_MAX_LANES];                /* height of the next peak elsewhere */
+    HMK_PER_LANE(float) second[HMK_MAX_LANES];   /* height of its rival: the next peak elsewhere */
+    int second_row[HMK_MAX_LANES], second_col[HMK_MAX_LANES]; /* shift of the rival */
+    HMK_PER_LANE(float) evidence[HMK_MAX_LANES]; /* height in standard deviations of chance */
 } hmk_peak;
 
 /* Fine pass: the shift that fits the phase of the cross-spectrum, and how well. */

@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 _FUNCTIONS = ("fftwf_plan_guru_split_dft", "fftwf_execute_split_dft")
 
 _HELP = """\
-fftw: expected the single-precision FFTW library (libfftw3f), got none: hmavel was built without \
-it and the pyFFTW wheel brings none; install one of
+fftw: expected the single-precision FFTW library (libfftw3f), got none: hmavel was built \
+without it and the pyFFTW wheel brings none; install one of
   any system       pip install --force-reinstall pyfftw
   Debian, Ubuntu   apt-get install libfftw3-single3
   Fedora           dnf install fftw-libs-single
@@ -63,12 +63,13 @@ def ready() -> str:
             # Stays open: ctypes never closes a library.
             library = ctypes.CDLL(file)
             addresses = [
-                ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in _FUNCTIONS
+                ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+                for name in _FUNCTIONS
             ]
         except (OSError, AttributeError) as error:
             logger.debug("fftw: %s does not serve: %s", file, error)
             continue
-        if None in addresses or _kernels.bind_fftw(*addresses):
+        if 0 in addresses or _kernels.bind_fftw(*addresses):
             continue
         _origin = f"runtime:{file}"
         logger.debug("fftw: %s", _origin)

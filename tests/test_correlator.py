@@ -1,0 +1,445 @@
+"""The correlator: truth, twin, properties, edges.
+
+Accuracy is tested on the recipe of the published comparisons (``simulate.shifted_pair``); the
+tolerances are the targets of the method, not what the code happens to reach.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference as twin
+
+import hmavel
+from hmavel import Quality, _kernels, correlator, node_field
+from hmavel.correlator import Settings, correlate
+from hmavel.simulate import glacier_pair, shifted_pair
+
+INNER = np.s_[5:-5, 5:-5]  # nodes whose windows, moved, lie inside the image
+
+
+def errors(d: hmavel.Displacement, drow: float, dcol: float, part=INNER):
+    return np.stack([d.drow[part] - drow, d.dcol[part] - dcol])
+
+
+# ---- truth ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seed", "drow", "dcol"), [(1, 0.3, -0.7), (2, -3.5, 2.5), (3, 7.91, -6.08)]
+)
+@pytest.mark.parametrize(
+    # Bias at 10 %: three standard errors of the 1444 overlapping windows (some 180 free ones).
+    ("noise", "rmse", "bias"),
+    [(0.01, 0.004, 0.001), (0.10, 0.030, 0.006)],
+)
+@pytest.mark.parametrize("last_taper", [0.25, 0.5])
+def test_known_shift_comes_back(seed, drow, dcol, noise, rmse, bias, last_taper):
+    p = shifted_pair(drow, dcol, seed=seed, shape=(384, 384), noise=noise)
+    d = correlate(p.reference, p.secondary, settings=Settings(last_taper=last_taper))
+    e = errors(d, drow, dcol)
+    assert np.isfinite(e).all()
+    assert np.abs(e.mean(axis=(1, 2))).max() < bias
+    assert np.sqrt((e**2).mean(axis=(1, 2))).max() < rmse
+    assert np.abs(e).max() < 0.5  # no gross error
+
+
+def test_no_peak_locking():
+    """Bias at every fraction of a pixel, halves included, against its own standard error."""
+    biases = []
+    for i, fraction in enumerate(np.linspace(-0.5, 0.5, 9)):
+        p = shifted_pair(fraction, 1 - fraction, seed=20 + i, shape=(256, 256), texture="pan")
+        e = errors(correlate(p.reference, p.secondary), fraction, 1 - fraction)
+        biases.append(e.mean(axis=(1, 2)))
+    assert np.abs(biases).max() < 0.001
+
+
+@pytest.mark.parametrize("shift", [(31.0, 0.0), (-30.4, 29.6), (31.4, 31.4)])
+def test_relocation_reaches_half_the_coarse_window(shift):
+    p = shifted_pair(*shift, seed=5, shape=(320, 320))
+    e = errors(correlate(p.reference, p.secondary), *shift, part=np.s_[9:-9, 9:-9])
+    assert np.isfinite(e).all()
+    assert np.abs(e).max() < 0.05
+
+
+def test_beyond_the_reach_is_no_number():
+    p = shifted_pair(12.0, 0.0, seed=6, shape=(256, 256))
+    d = correlate(p.reference, p.secondary, reach=8)
+    assert not d.good[INNER].any()
+    assert (d.quality[INNER] == Quality.OUT_OF_REACH).mean() > 0.9
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("texture", ["k-1.2", "pan"])
+def test_sigma_means_what_it_says(noise, texture):
+    z = []
+    for seed in (31, 32):
+        p = shifted_pair(0.4, -1.3, seed=seed, shape=(320, 320), texture=texture, noise=noise)
+        d = correlate(p.reference, p.secondary)
+        sigma = np.stack([d.sigma_row[INNER], d.sigma_col[INNER]])
+        z.append(errors(d, 0.4, -1.3) / sigma)
+    z = np.concatenate([x[np.isfinite(x)] for x in z])
+    # About 4500 standardised errors of overlapping windows: known to some 3 %.
+    assert 0.85 < 1.4826 * np.median(np.abs(z)) < 1.2
+
+
+def test_effective_centre_is_where_row_and_col_say():
+    """On a strain field the displacement of a node is the truth at its effective centre."""
+    rng = np.random.default_rng(8)
+    waves = rng.uniform(-2.6, 2.6, (400, 2)), rng.uniform(0, 2 * np.pi, 400)
+    size, strain = 256, 0.01
+
+    def scene(row, col):
+        (k, phase) = waves
+        return sum(np.cos(a * row + b * col + p) for (a, b), p in zip(k, phase, strict=True))
+
+    row, col = np.mgrid[:size, :size].astype(float)
+    reference = scene(row, col)
+    # Material at x moves to x + strain (x - 128): invert for the secondary's pixels.
+    secondary = scene((row + 128 * strain) / (1 + strain), col)
+    for nodes in (None, (np.arange(40.0, 216, 8), np.arange(40.0, 216, 8))):
+        d = correlate(reference, secondary, nodes=nodes)
+        inside = (d.row > 40) & (d.row < 215)
+        cols = slice(5, -5) if nodes is None else slice(None)
+        found = np.median(d.drow[inside][:, cols], axis=1)
+        wrong_by = np.median(found - strain * (d.row[inside] - 128)) / strain
+        assert abs(wrong_by) < 0.15  # px; a taper off by half a pixel would show as 0.5
+
+
+# ---- twin ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("drow", "dcol", "noise", "texture"),
+    # No exact halves: there a node may stand on either pixel, and the two differ by 1e-4 px.
+    [(0.3, -0.7, 0.01, "k-1.2"), (0.36, -0.61, 0.1, "k-1.2"), (5.25, -17.4, 0.05, "pan")],
+)
+@pytest.mark.parametrize("nodes", ["half", "whole"])
+def test_kernel_equals_twin(drow, dcol, noise, texture, nodes):
+    p = shifted_pair(drow, dcol, seed=3, shape=(192, 192), texture=texture, noise=noise)
+    centres = np.arange(83.0, 110.0, 8.0) + (0.5 if nodes == "half" else 0.0)
+    a, b = p.reference.astype(float), p.secondary.astype(float)
+    slow = np.array([[twin.correlate_node(a, b, r, c) for c in centres] for r in centres])
+    for settings, tolerance in (
+        (Settings(min_evidence=0), 1e-4),
+        # Settled further, what is left is float32.
+        (Settings(min_evidence=0, settled=1e-5, rewindow=20), 5e-6),
+    ):
+        d = correlate(a, b, nodes=(centres, centres), settings=settings)
+        assert np.abs(d.drow - slow[..., 0]).max() < tolerance
+        assert np.abs(d.dcol - slow[..., 1]).max() < tolerance
+        assert np.abs(d.coherence - slow[..., 2]).max() < 1e-5
+        assert np.abs(d.snr - slow[..., 3]).max() < 1e-4
+
+
+@pytest.mark.parametrize("weight", ["white", "cross"])
+def test_other_weights_equal_twin(weight):
+    p = shifted_pair(1.3, -2.4, seed=4, shape=(160, 160), noise=0.05)
+    centres = np.arange(76.5, 90.0, 8.0)
+    a, b = p.reference.astype(float), p.secondary.astype(float)
+    settings = Settings(
+        weight=weight, min_evidence=-99, known_evidence=-99, settled=1e-5, rewindow=20
+    )
+    d = correlate(a, b, nodes=(centres, centres), settings=settings)
+    for i, r in enumerate(centres):
+        for j, c in enumerate(centres):
+            slow = twin.correlate_node(a, b, r, c, weight=weight)
+            assert (d.drow[i, j], d.dcol[i, j]) == pytest.approx(slow[:2], abs=2e-5)
+
+
+def test_masked_windows_equal_twin():
+    p = shifted_pair(0.4, 0.2, seed=12, shape=(192, 192), noise=0.02)
+    a, b = p.reference.astype(float), p.secondary.astype(float)
+    a[90:98, 80:110] = np.nan
+    b[100:104, 70:100] = np.nan
+    centres = np.arange(83.5, 110.0, 8.0)
+    d = correlate(a, b, nodes=(centres, centres), settings=Settings(settled=1e-5, rewindow=20))
+    assert d.good.all()
+    for i, r in enumerate(centres):
+        slow = twin.correlate_node(a, b, r, centres[1])
+        assert (d.drow[i, 1], d.dcol[i, 1]) == pytest.approx(slow[:2], abs=1e-5)
+
+
+# ---- sameness ------------------------------------------------------------------------------
+
+
+def test_instruction_sets_and_fftw_agree():
+    p = shifted_pair(3.3, -2.6, seed=7, shape=(224, 224), noise=0.05)
+    wide = correlate(p.reference, p.secondary)
+    others = [Settings(fftw_only=True)]
+    others += [Settings(instruction_set=name) for name in _kernels.instruction_sets()]
+    for settings in others:
+        d = correlate(p.reference, p.secondary, settings=settings)
+        assert (d.quality == wide.quality).mean() > 0.999
+        both = d.good & wide.good
+        assert np.abs(d.drow - wide.drow)[both].max() < 1e-5
+        assert np.abs(d.dcol - wide.dcol)[both].max() < 1e-5
+        assert np.allclose(d.sigma_row[both], wide.sigma_row[both], rtol=1e-3)
+
+
+@pytest.mark.parametrize("window", [8, 16, 20, 48, 64])
+def test_any_even_window(window):
+    p = shifted_pair(2.25, -1.5, seed=9, shape=(256, 256), noise=0.01)
+    d = correlate(p.reference, p.secondary, window=window, step=16)
+    e = errors(d, 2.25, -1.5, part=np.s_[3:-3, 3:-3])
+    assert np.nanmax(np.abs(np.nanmedian(e, axis=(1, 2)))) < 0.01
+    assert np.sqrt(np.nanmean(e**2)) < 0.15 * 8 / window
+
+
+def test_threads_do_not_change_a_bit():
+    p = shifted_pair(1.2, 0.6, seed=10, shape=(384, 384), noise=0.3)
+    one = correlate(p.reference, p.secondary)
+    for threads in (2, 3):
+        many = correlate(p.reference, p.secondary, threads=threads)
+        for name in ("drow", "dcol", "sigma_row", "sigma_col", "snr", "coherence", "quality"):
+            assert np.array_equal(getattr(one, name), getattr(many, name), equal_nan=True)
+
+
+# ---- properties ----------------------------------------------------------------------------
+
+
+def test_swapping_the_pair_flips_the_sign():
+    p = shifted_pair(2.3, -4.6, seed=11, shape=(256, 256), noise=0.05)
+    d = correlate(p.reference, p.secondary)
+    back = correlate(p.secondary, p.reference)
+    sum_row = (d.drow + back.drow)[INNER]
+    # The two look at texture 5 px apart, so the noise differs; the bias may not.
+    assert abs(np.mean(sum_row)) < 0.002
+    assert np.std(sum_row) < 0.03
+
+
+def test_gain_and_offset_change_nothing():
+    p = shifted_pair(0.6, 1.7, seed=12, shape=(192, 192), noise=0.05)
+    d = correlate(p.reference, p.secondary)
+    for gain, offset in ((1e-4, -3.0), (4.0, 1e4)):
+        other = correlate(p.reference, p.secondary * np.float64(gain) + offset)
+        assert np.array_equal(other.quality, d.quality)
+        assert np.nanmax(np.abs(other.drow - d.drow)) < 2e-4
+        assert np.nanmax(np.abs(other.dcol - d.dcol)) < 2e-4
+
+
+def test_turning_the_images_turns_the_vectors():
+    p = shifted_pair(1.4, -2.3, seed=13, shape=(256, 256), noise=0.02)
+    d = correlate(p.reference, p.secondary)
+    turned = correlate(np.rot90(p.reference), np.rot90(p.secondary))
+    # rot90 turns columns into rows from the bottom up: right becomes up.
+    assert np.allclose(np.rot90(d.dcol)[INNER], -turned.drow[INNER], atol=1e-4)
+    assert np.allclose(np.rot90(d.drow)[INNER], turned.dcol[INNER], atol=1e-4)
+
+
+def test_nan_disturbs_only_windows_that_hold_it():
+    p = shifted_pair(0.5, 0.5, seed=14, shape=(256, 256), noise=0.02)
+    d = correlate(p.reference, p.secondary)
+    hurt = p.reference.copy()
+    hurt[120:124, 130:133] = np.nan
+    e = correlate(hurt, p.secondary)
+    far = (np.abs(d.row - 122)[:, None] > 34) | (np.abs(d.col - 131)[None, :] > 34)
+    # Standardising the image sees the missing pixels: 1e-5 px.
+    assert np.nanmax(np.abs(e.drow - d.drow)[far]) < 1e-4
+    near = ~far & e.good
+    assert np.abs(e.drow[near] - 0.5).max() < 0.05
+
+
+def test_integers_are_welcome():
+    p = shifted_pair(1.0, 2.0, seed=15, shape=(128, 128), texture="pan")
+    d = correlate(p.reference.astype(np.uint16), p.secondary.astype(np.uint16))
+    same = correlate(p.reference, p.secondary)
+    assert np.array_equal(d.drow, same.drow, equal_nan=True)
+
+
+# ---- honesty -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window", [32, 64])
+@pytest.mark.parametrize("texture", ["k-1.2", "k-2", "pan"])
+def test_unrelated_images_are_refused(window, texture):
+    accepted = nodes = 0
+    for seed in (41, 43):
+        a = shifted_pair(0, 0, seed=seed, shape=(384, 384), texture=texture).reference
+        b = shifted_pair(0, 0, seed=seed + 1, shape=(384, 384), texture=texture).secondary
+        d = correlate(a, b, window=window)
+        accepted += int(d.good.sum())
+        nodes += d.good.size
+    assert accepted <= 0.001 * nodes
+
+
+def test_noise_of_a_tenth_is_accepted():
+    p = shifted_pair(3.3, -1.2, seed=45, shape=(512, 512), noise=0.1)
+    assert correlate(p.reference, p.secondary).good[INNER].mean() >= 0.999
+
+
+def scene(seed=50, shape=(192, 192)):
+    p = shifted_pair(0.4, -0.6, seed=seed, shape=shape, noise=0.02)
+    return p.reference.copy(), p.secondary.copy()
+
+
+def test_constant_patch_has_no_texture():
+    a, b = scene()
+    a[60:140, 60:140] = 9000
+    b[60:140, 60:140] = 9000
+    d = correlate(a, b)
+    assert d.quality[12, 12] == Quality.NO_TEXTURE
+    assert np.isnan(d.drow[12, 12])
+
+
+def test_constant_image_and_nan_image():
+    a, b = scene()
+    for fill, why in ((1234.0, Quality.NO_TEXTURE), (np.nan, Quality.NO_DATA)):
+        for pair in ((a, np.full_like(b, fill)), (np.full_like(a, fill), b)):
+            d = correlate(*pair)
+            assert not d.good.any()
+            assert d.quality[12, 12] == why
+
+
+def test_saturation_is_named():
+    a, b = scene()
+    a[60:140, 60:140] = 65535
+    d = correlate(a, b)
+    assert d.quality[12, 12] == Quality.SATURATED
+    assert d.good[3, 3]
+
+
+def test_masks_are_honoured():
+    a, b = scene()
+    valid = np.ones(a.shape, bool)
+    valid[60:140, 60:140] = False
+    for masks in ({"valid_reference": valid}, {"valid_secondary": valid}):
+        d = correlate(a, b, **masks)
+        assert d.quality[12, 12] == Quality.NO_DATA
+        assert d.good[3, 3]
+
+
+def test_repeated_pattern_is_ambiguous():
+    rng = np.random.default_rng(51)
+    tile = rng.standard_normal((16, 16))
+    a = 8000 + 800 * np.tile(tile, (16, 16))
+    d = correlate(a, np.roll(a, (2, 3), (0, 1)))
+    assert not d.good.any()
+    assert (d.quality[INNER] == Quality.AMBIGUOUS).mean() > 0.9
+
+
+def test_false_match_is_an_outlier_and_a_small_clump_goes():
+    a, b = scene(shape=(256, 256))
+    d = correlate(a, b)
+    drow = d.drow.copy()
+    drow[10, 10] += 3.0
+    quality = d.quality.copy()
+    quality[20:27, 20:27] = Quality.MASKED  # all but two nodes in a hole of its own
+    quality[23, 23:25] = Quality.GOOD
+    spoilt = replace(d, drow=np.where(quality == 0, drow, np.nan), quality=quality)
+    kept = node_field.without_outliers(spoilt, Settings(), threads=1)
+    assert kept.quality[10, 10] == Quality.OUTLIER
+    assert np.isnan(kept.drow[10, 10])
+    assert (kept.quality[23, 23:25] == Quality.ISOLATED).all()
+    assert (kept.quality == Quality.OUTLIER).sum() == 1
+
+
+def test_domain_keeps_ice_and_rock_apart():
+    size, margin = 256, 128
+    still = shifted_pair(0.0, 0.0, seed=60, shape=(size, size), noise=0.01)
+    moving = shifted_pair(5.3, 0.0, seed=61, shape=(size, size), noise=0.01)
+    ice = np.broadcast_to(np.arange(size) >= margin, (size, size))
+    a = np.where(ice, moving.reference, still.reference)
+    b = np.where(ice, moving.secondary, still.secondary)
+    domain = np.where(ice, 2, 1).astype(np.uint8)
+    d = correlate(a, b, domain=domain)
+    near_ice = (d.col > margin + 6) & (d.col < margin + 20)
+    near_rock = (d.col < margin - 6) & (d.col > margin - 20)
+    assert d.good[5:-5][:, near_ice | near_rock].mean() > 0.95
+    assert abs(np.nanmean(d.drow[5:-5][:, near_ice]) - 5.3) < 0.03 * 5.3
+    assert abs(np.nanmean(d.drow[5:-5][:, near_rock])) < 0.02
+
+
+def test_shear_margin_keeps_its_sides_apart():
+    p, truth, _ = glacier_pair(seed=62, shape=(384, 384))
+    d = correlate(p.reference, p.secondary)
+    expected = truth[0, np.rint(d.col).astype(int)]
+    flat = np.abs(np.abs(d.col - 191.5) - 92) > 24  # a window away from the margins
+    e = (d.drow - expected)[5:-5][:, flat]
+    assert np.sqrt(np.nanmean(e[:, 3:-3] ** 2)) < 0.1
+
+
+# ---- edges and arguments -------------------------------------------------------------------
+
+
+def test_layout_of_the_answer():
+    a, b = scene(shape=(131, 90))
+    d = correlate(a, b)
+    assert d.drow.shape == (16, 11)
+    assert d.row[:2].tolist() == [3.5, 11.5]
+    assert d.quality.dtype == np.uint8
+    assert np.array_equal(np.isnan(d.drow), d.quality != 0)
+    assert np.array_equal(np.isnan(d.dcol), d.quality != 0)
+    odd = correlate(a, b, step=5)
+    assert odd.row[:2].tolist() == [2.0, 7.0]
+
+
+def test_window_larger_than_the_image_is_no_data():
+    a, b = scene(shape=(24, 24))
+    d = correlate(a, b, step=8)
+    assert d.drow.shape == (3, 3)
+    assert not d.good.any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"window": 31}, "window"),
+        ({"window": 6}, "window"),
+        ({"window": 64, "coarse": 32}, "coarse"),
+        ({"coarse": 512}, "coarse"),
+        ({"step": 0}, "step"),
+        ({"step": 500}, "step"),
+        ({"threads": 0}, "threads"),
+        ({"reach": -1}, "reach"),
+        ({"valid_reference": np.ones((3, 3), bool)}, "valid_reference"),
+        ({"domain": np.ones((192, 192))}, "domain"),
+        ({"nodes": (np.array([3.2]), np.array([4.0]))}, "nodes"),
+        ({"settings": Settings(weight="best")}, "weight"),
+        ({"settings": Settings(instruction_set="abacus")}, "instruction set"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, word):
+    a, b = scene()
+    with pytest.raises(ValueError, match=word):
+        correlate(a, b, **arguments)
+
+
+def test_wrong_images_are_named():
+    a, b = scene()
+    for pair, word in (((a[0], b), "reference"), ((a, b[:-1]), "shape"), ((a + 1j, b), "real")):
+        with pytest.raises(ValueError, match=word):
+            correlate(*pair)
+
+
+def test_every_kernel_status_has_its_message():
+    assert len(node_field.STATUS) == _kernels.status_count()
+    assert all(node_field.STATUS[1:])
+
+
+def test_kernel_qualities_are_named():
+    assert [q.value for q in Quality][: _kernels.quality_count()] == list(
+        range(_kernels.quality_count())
+    )
+    assert Quality(_kernels.quality_count() - 1) == Quality.AMBIGUOUS
+
+
+def test_kernel_refuses_what_python_would_not_send():
+    """The statuses that callers in C can meet, provoked past the checks in Python."""
+    a = np.zeros((200, 200), np.float32)
+    i = np.full(1, 100, np.int32)
+    none = np.full(1, np.nan, np.float32)
+    out, why = np.zeros((7, 1), np.float32), np.zeros(1, np.uint8)
+    good = correlator._options(Settings(), 32, 64, np.array([99.5]), np.array([99.5]), 8)
+
+    def status(**change):
+        return _kernels.correlate(a, a, i, i, none, none, good | change, out, why, 0, 1)
+
+    assert correlator._fftw.ready()
+    assert status() == 0
+    assert "windows" in node_field.STATUS[status(fine=31)]
+    assert "options" in node_field.STATUS[status(weight=7)]
+    assert "options" in node_field.STATUS[status(reach=-1)]
+    assert "inside" in node_field.STATUS[status(reach=90)]
