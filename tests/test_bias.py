@@ -95,7 +95,7 @@ def test_constant_finds_the_shift_among_false_matches(outliers: float, seed: int
     b = fit_bias(case.d, case.stable, model="constant")
     # 4 standard errors of a mean of the good nodes
     assert np.abs(error_of(b, case)).max() < 4 * 0.1 / np.sqrt(0.6 * 7200)
-    assert b.inliers == pytest.approx((1 - outliers) * 7200, rel=0.1)
+    assert b.inliers == pytest.approx((1 - outliers) * 7200, rel=0.05)
     assert b.after.nmad_row == pytest.approx(b.before.nmad_row, rel=1e-3)
     assert abs(b.after.median_row) < 0.01
     assert b.before.median_row == pytest.approx(case.truth[0, 0, 0], abs=0.02)

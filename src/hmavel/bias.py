@@ -36,6 +36,8 @@ MODELS = ("constant", "plane", "quadratic", "stripes", "auto", "none")
 SAMPLE, MENU_SAMPLE = 16_000, 4_000
 #: Pieces a spline may have, and the nodes that each must be long.
 PIECES, MIN_PIECE = (0, 4, 9, 18, 36), 8
+#: Independent measurements that each parameter of a shape must have.
+MIN_PER_PARAMETER = 6.0
 #: A shape asked for by name is refused when its variance over the nodes exceeds that on
 #: the ground by this factor.
 MAX_EXTRAPOLATION = 20.0
@@ -58,7 +60,7 @@ class Bias:
     model: str  #: what was fitted: "constant", "plane", "quadratic", "stripes" or "none"
     requested: str  #: what was asked for
     count: int  #: stable nodes with an accepted match
-    inliers: int  #: those of them that the fit follows (weight above one half)
+    inliers: int  #: those of them that the fit follows (weight above a tenth)
     coefficients: Mapping[str, tuple[float, ...]]  #: px; keys in the notes of ``fit_bias``
     corrected: Displacement
     before: Spread
@@ -69,7 +71,7 @@ class Bias:
     sigma_col: float
     redundancy: float  #: neighbouring nodes per independent measurement, estimated
     extrapolation: float  #: mean variance of the error at all nodes over that on the ground
-    criterion: Mapping[str, float]  #: of each model tried, smaller is better
+    criterion: Mapping[str, float]  #: of each model the ground admits; smaller is better
     flag: bool = False  #: True when the model asked for could not be had
     reason: str = ""  #: why
 
@@ -280,8 +282,15 @@ class _Search:
         if best == "constant":
             return self._result(best, requested, constant, criterion)
         fit = robust_fit(shapes[best], self.p, self.y, self.y - rich.at(self.p))
-        if self._extrapolation(fit) > MAX_EXTRAPOLATION:
+        reason = ""
+        if not np.isfinite(criterion[best]):
+            reason = (
+                f"expected {MIN_PER_PARAMETER:g} independent measurements per parameter for "
+                f"{best!r}, got fewer from {int(self.used.sum())} nodes"
+            )
+        elif self._extrapolation(fit) > MAX_EXTRAPOLATION:
             reason = f"expected ground spread over the scene for {best!r}, got it in one part"
+        if reason:
             log.warning("bias: %s; the constant is used", reason)
             return self._result("constant", requested, constant, criterion, reason)
         return self._result(best, requested, fit, criterion)
@@ -344,7 +353,7 @@ class _Search:
             model=model,
             requested=requested,
             count=int(self.used.sum()),
-            inliers=round(float((fit.weight > 0.5).sum()) * self.thin),
+            inliers=round(float((fit.weight > 0.1).sum()) * self.thin),
             coefficients=_coefficients(fit, self.shift, self.origin),
             corrected=corrected,
             before=spread_of(d, self.used),
@@ -355,7 +364,7 @@ class _Search:
             sigma_col=float(rms * fit.sigma[1]),
             redundancy=self.redundancy,
             extrapolation=self._extrapolation(fit),
-            criterion=dict(criterion),
+            criterion={m: v for m, v in criterion.items() if np.isfinite(v)},
             flag=bool(reason),
             reason=reason,
         )
@@ -415,7 +424,10 @@ class _Menu:
         fit = sums.solve(shape, np.empty(0), self.sigma)
         inside = float((fit.covariance * sums.gram).sum()) / sums.mass
         outside = float((fit.covariance * self.domain[np.ix_(columns, columns)]).sum())
-        price = 2.0 * shape.size * np.log(max(sums.mass * self.scale, 2.0))
+        independent = max(sums.mass * self.scale, 2.0)
+        if shape.degree > 1 and independent < MIN_PER_PARAMETER * shape.size:
+            return float("inf")  # nodes enough, but they repeat a handful of measurements
+        price = 2.0 * shape.size * np.log(independent)
         misfit = sums.misfit(fit.beta, self.sigma) * self.scale
         return float(misfit + price * max(outside / max(inside, 1e-30), 1.0))
 

@@ -21,7 +21,8 @@ from hmavel.terrain import NMAD, static_terrain
 Array = NDArray[np.float64]
 
 #: Distance from the centre of the scatter, in core sigmas, at which a node's weight is zero.
-CUTOFF = 5.0
+#: Real ground has skewed tails; a wider cutoff would follow them away from the median.
+CUTOFF = 4.0
 #: Mesh of the density from which centre and cutoff come: half the published one's.
 MESH = 28
 #: Nodes between steps: fewer than any detector module has, more than a window covers.
