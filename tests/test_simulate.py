@@ -235,7 +235,10 @@ def fair(shot: weather.Acquisition, like: weather.Acquisition) -> weather.Acquis
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_shift_on_bare_ground_is_the_stated_one(seed: int) -> None:
+def test_shift_on_bare_ground_is_the_stated_one(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "FRESH", 0.0)  # the ground alone, and the sensor's noise
     world = World(seed, 401)
     start = milliseconds("2021-05-01")
     shots = weather.schedule(world, start, 0.3, ("LC08",))
@@ -324,7 +327,7 @@ def test_months_add_up_to_displacements(archive: Archive) -> None:
     days = np.diff(np.append(months, months[-1] + 1).astype("datetime64[D]")).astype(float)
     a, b = milliseconds("2021-07-01"), milliseconds("2022-07-01")
     whole = archive.true_velocity(a, b, grid)
-    assert np.tensordot(days, vx, 1) / days.sum() == pytest.approx(whole[0], abs=1e-9)
+    assert np.abs(np.tensordot(days, vx, 1) / days.sum() - whole[0]).max() < 1e-9
     ice = archive.glacier_mask(grid)
     assert not vx[:, ~ice].any()
     for k, month in enumerate(months):
@@ -469,11 +472,11 @@ def test_a_strip_of_a_full_scene() -> None:
     assert world.grid30.shape == (7741, 7741)
     assert len(world.glaciers) == 4 * 13 * 13
     shot = weather.schedule(world, start, 0.2, ("LC08",))[0]
-    a, b = render.strips(world)[20]
+    a, b = render.strips(world)[40]
     strip = render.render(
         world, shot, epoch_of(start), weather.cloud_threshold(world, shot), a, b
     )
-    assert strip.b8.shape == (256, 15481)
+    assert strip.b8.shape == (128, 15481)
     valid = strip.truth & render.VALID > 0
     assert 0.5 < valid.mean() < 0.95  # the footprint is tilted
     assert not strip.b8[::2, ::2][~valid].any()

@@ -24,7 +24,7 @@ def test_shift_is_the_stated_one(
 
 def test_sign_is_down_and_right() -> None:
     pair = simulate.shifted_pair(3, 5, seed=1, noise=0.0, shape=(64, 64))
-    assert pair.secondary[3:, 5:] == pytest.approx(pair.reference[:-3, :-5], abs=0.01)
+    assert np.abs(pair.secondary[3:, 5:] - pair.reference[:-3, :-5]).max() < 0.01
 
 
 def test_statistics_and_seed() -> None:
@@ -69,9 +69,9 @@ def test_glacier_moves_by_its_truth(seed: int) -> None:
     assert drow.max() == 6.0
     assert drow[:, 0].max() == 0.0
     plug = drow[0] == 6.0
-    assert pair.secondary[6:, plug] == pytest.approx(pair.reference[:-6, plug], abs=0.01)
+    assert np.abs(pair.secondary[6:, plug] - pair.reference[:-6, plug]).max() < 0.01
     ground = drow[0] == 0.0
-    assert pair.secondary[:, ground] == pytest.approx(pair.reference[:, ground], abs=0.01)
+    assert np.abs(pair.secondary[:, ground] - pair.reference[:, ground]).max() < 0.01
     ramp = drow[0, (drow[0] > 0) & (drow[0] < 6)]
     assert len(ramp) == 16  # 8 px on either side
     assert np.ptp(np.diff(ramp[:8])) < 1e-12

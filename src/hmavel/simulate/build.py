@@ -92,7 +92,7 @@ def archive(
 
     Notes
     -----
-    Memory: about 0.5 GB at any size; a scene larger than 2100 pixels is rendered in strips.
+    Memory: about 0.6 GB a worker at any size; scenes above 2100 pixels are rendered in strips.
     """
     day = _check(size, start, years, satellites, broken)
     world = World(int(seed), int(size) | 1)

@@ -19,7 +19,18 @@ from rasterio.windows import Window
 
 from hmavel._types import Grid
 from hmavel.simulate.layout import WRS, World
-from hmavel.simulate.render import BANDS30, Strip, render, strips
+from hmavel.simulate.render import (
+    BANDS30,
+    CIRRUS,
+    CLOUD,
+    ICE,
+    SHADOW,
+    SNOW,
+    VALID,
+    Strip,
+    render,
+    strips,
+)
 from hmavel.simulate.sensor import earth_sun_distance
 from hmavel.simulate.weather import Acquisition, cloud_threshold
 
@@ -118,8 +129,6 @@ def _write_strip(files: dict[str, Any], mask: Any, strip: Strip) -> None:
 
 
 def _count(truth: Any) -> Any:
-    from hmavel.simulate.render import CIRRUS, CLOUD, ICE, SHADOW, SNOW, VALID
-
     valid = truth & VALID > 0
     cloud = truth & (CLOUD | CIRRUS) > 0
     shadow = truth & SHADOW > 0

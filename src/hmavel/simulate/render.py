@@ -24,6 +24,10 @@ U8 = NDArray[np.uint8]
 #: cos(pi dt / 2 RENEWAL) of it.
 RENEWAL = 1.5
 
+#: Part of the brightness of rock that each scene has for itself (white on the 15 m grid);
+#: ice has 0.6 of it. Chosen so that matches on bare ground scatter as on real pairs.
+FRESH = 0.09
+
 BANDS30 = ("B2", "B3", "B4", "B5", "B6", "B7")
 #: Reflectance of what is seen, per band.
 SPECTRA = {
@@ -40,7 +44,7 @@ SPECTRA = {
 #: Bits of the truth mask.
 VALID, CLOUD, CIRRUS, SHADOW, SNOW, ICE, SHADED = (1 << i for i in range(7))
 
-#: Most pixels of Band 8 in one strip; a demo is one strip, a full scene about sixty.
+#: Most pixels of Band 8 in one strip; a demo is one strip, a full scene is 121.
 STRIP_PIXELS = 4_500_000
 
 
@@ -59,7 +63,7 @@ class Strip:
 def strips(world: World) -> list[tuple[int, int]]:
     """Return (first, last + 1) rows of the 30 m grid of every strip."""
     n30 = world.grid30.shape[0]
-    rows = n30 if world.size**2 <= STRIP_PIXELS else 128
+    rows = n30 if world.size**2 <= STRIP_PIXELS else 64
     return [(a, min(a + rows, n30)) for a in range(0, n30, rows)]
 
 
@@ -132,7 +136,8 @@ def _surface(world: World, shot: Acquisition, g: Ground, t: float, row: int) -> 
         debris.ravel()[part.flat] = part.debris
     # wet ground, new patches of snow too small to see: a little that no two scenes share
     fresh = sensor.scene_noise(world.seed, shot.index, 0, row, shape)
-    rock = np.clip(1.0 + 0.24 * g.rock + 0.015 * fresh, 0.35, 2.2).astype(np.float32)
+    rock = np.clip(1.0 + 0.24 * g.rock + FRESH * fresh, 0.35, 2.2).astype(np.float32)
+    ice += np.float32(0.6 * FRESH) * fresh
     snow = snow_cover(g.elevation, g.east, g.north, g.patch, shot)
     return _Surface(
         light=light.astype(np.float32),
@@ -251,7 +256,7 @@ def _truth(top: Sky, small: dict[str, F32], shaded: BoolArray, seen: BoolArray) 
     cloud = top.cloud >= 0.1
     out = np.where(seen, VALID, 0)
     out |= CLOUD * cloud
-    out |= CIRRUS * (top.cirrus >= 0.06)
+    out |= CIRRUS * (top.cirrus >= 0.1)
     out |= SHADOW * ((top.shadow >= 0.3) & ~cloud)
     out |= SNOW * (small["snow"] >= 0.5)
     out |= ICE * (small["icy"] >= 0.5)

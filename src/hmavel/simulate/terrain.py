@@ -16,7 +16,7 @@ from scipy import fft, interpolate, ndimage, spatial
 
 from hmavel.simulate.flow import Glacier
 from hmavel.simulate.layout import World
-from hmavel.simulate.noise import F32, F64, fractal, smoothstep, spline, window
+from hmavel.simulate.noise import F32, F64, fractal, shape_spectrum, smoothstep, spline, window
 
 #: Side and pitch of the tiles of the ice: twice oversampled, so that they can be sampled
 #: anywhere between their pixels.
@@ -75,8 +75,6 @@ def tiles(seed: int, side: int) -> Tiles:
 
 def _crevasses(rng: np.random.Generator) -> F32:
     """Cracks that run along the columns' direction: wavelengths 35 to 200 m down the rows."""
-    from hmavel.simulate.noise import shape_spectrum
-
     fr = np.abs(fft.fftfreq(ICE_TILE))[:, None]
     fc = fft.rfftfreq(ICE_TILE)[None, :]
     k = np.hypot(fr, fc) + 1e-9

@@ -173,7 +173,7 @@ class Archive:
     def true_mask(self, scene: TrueScene) -> SceneMask:
         """Return what each 30 m pixel of a scene really shows.
 
-        Cloud is every pixel whose cloud hides 10 % of the ground, or whose cirrus hides 6 %;
+        Cloud is every pixel whose cloud or whose cirrus hides 10 % of the ground;
         shadow is cloud shadow of 30 %, or ground turned away from the sun; snow is half a
         pixel of it (bare ice is not snow).
         """
