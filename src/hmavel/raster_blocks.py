@@ -203,12 +203,25 @@ def _sizes(shape: tuple[int, int]) -> list[tuple[int, int]]:
 def _halve(block: FloatArray, keep_worst: BoolArray) -> FloatArray:
     """Return (bands, rows, cols) at half the resolution, NaN where all four are."""
     count, rows, cols = block.shape
-    padded = np.full((count, rows + rows % 2, cols + cols % 2), np.nan, dtype=np.float32)
-    padded[:, :rows, :cols] = block
-    fours = np.stack([padded[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
-    valid = ~np.isnan(fours)
-    number = valid.sum(axis=0)
-    mean = np.where(valid, fours, 0).sum(axis=0) / np.maximum(number, 1)
-    largest = np.where(valid, fours, -np.inf).max(axis=0)
-    half = np.where(keep_worst[:, None, None], largest, mean)
-    return np.where(number > 0, half, np.nan).astype(np.float32)
+    half = np.full((count, (rows + 1) // 2, (cols + 1) // 2), np.nan, dtype=np.float32)
+    # A glacier fills a small part of most blocks: leave the rest alone.
+    some: BoolArray = np.any(~np.isnan(block), axis=0)
+    top, bottom = _even_range(np.any(some, axis=1))
+    left, right = _even_range(np.any(some, axis=0))
+    part = np.full((count, bottom - top, right - left), np.nan, dtype=np.float32)
+    filled = block[:, top:bottom, left:right]  # shorter where the range ends beyond an odd edge
+    part[:, : filled.shape[1], : filled.shape[2]] = filled
+    fours = [part[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    valid = [~np.isnan(quarter) for quarter in fours]
+    number = np.sum(valid, axis=0)
+    mean = sum(np.where(has, four, 0) for has, four in zip(valid, fours, strict=True))
+    mean = np.divide(mean, number, out=np.full_like(mean, np.nan), where=number > 0)
+    mean[keep_worst] = np.fmax.reduce([four[keep_worst] for four in fours])
+    half[:, top // 2 : bottom // 2, left // 2 : right // 2] = mean
+    return half
+
+
+def _even_range(some: BoolArray) -> tuple[int, int]:
+    """Return the even start and end of the range that holds every True."""
+    (hits,) = np.nonzero(some)
+    return int(hits[0]) // 2 * 2, int(hits[-1]) // 2 * 2 + 2
