@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import tomllib
+from dataclasses import fields, is_dataclass
 
 import pytest
 
 from hmavel import config
+from hmavel.correlator import Settings
 from hmavel.errors import ConfigError
 
 
@@ -81,6 +85,51 @@ def test_what_is_wrong_is_named_with_its_file_and_mend(tmp_path, text, said):
         config.load(path)
     assert str(caught.value).startswith(f"config {path}: expected ")
     assert said in str(caught.value)
+
+
+def defaults_of(stage):
+    """Return the defaults of a function's keywords or a dataclass's fields."""
+    if is_dataclass(stage):
+        return {field.name: field.default for field in fields(stage)}
+    parameters = inspect.signature(stage).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+@pytest.mark.parametrize(
+    ("section", "stage", "own"),
+    [
+        ("mask", "hmavel.classes.Thresholds", set()),
+        ("screening", "hmavel.screening.Limits", set()),
+        ("pairs", "hmavel.pairing.select_pairs", set()),
+        ("correlate", "hmavel.correlator.Settings",
+         {"window", "coarse", "step", "reach", "domain_windows", "min_matched"}),
+        ("correlate", "hmavel.correlator.correlate",
+         {field.name for field in fields(Settings)} | {"domain_windows", "min_matched"}),
+        ("bias", "hmavel.bias.fit_bias", set()),
+        ("uncertainty", "hmavel.uncertainty.static_terrain", set()),
+        ("months", "hmavel.month.compose_months", {"first", "last", "scene_sigma_m"}),
+    ],
+)
+def test_defaults_are_those_of_the_stages_themselves(section, stage, own):
+    module, name = stage.rsplit(".", 1)
+    there = defaults_of(getattr(importlib.import_module(module), name))
+    here = getattr(config.Config(), section).model_dump()
+    assert {key: there.get(key, "no such option") for key in here if key not in own} == {
+        key: value for key, value in here.items() if key not in own
+    }
+
+
+def test_sections_turn_into_what_the_stages_take():
+    given = config.from_dict(
+        {"mask": {"dark_b5": 0.07}, "screening": {"max_cloud": 0.2},
+         "glaciers": {"ice_buffer_m": 60, "margin_m": 2000},
+         "correlate": {"min_evidence": 7, "window": 16, "reach": 20}}
+    )
+    assert given.mask.thresholds().dark_b5 == 0.07
+    limits = given.screening.limits(given.glaciers)
+    assert (limits.max_cloud, limits.gap_m, limits.ground_m) == (0.2, 60, 2000)
+    assert given.correlate.settings().min_evidence == 7
+    assert given.correlate.windows() == {"window": 16, "coarse": 64, "step": 8, "reach": 20}
 
 
 def test_a_missing_file_is_named(tmp_path):

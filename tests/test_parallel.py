@@ -75,3 +75,10 @@ def test_jobs_zero_means_every_core_and_no_items_no_work():
     assert parallel.cores() >= 1
     assert parallel.map(invert, [1, 2], jobs=0) == [1.0, 0.5]
     assert parallel.map(invert, [], jobs=4) == []
+
+
+def test_attempt_keeps_a_result_or_names_the_failure():
+    assert parallel.attempt(lambda: 7, "seven") == 7
+    failure = parallel.attempt(lambda: invert(0), "glacier X")
+    assert isinstance(failure, Failure)
+    assert str(failure) == "glacier X: ZeroDivisionError: division by zero"

@@ -126,16 +126,28 @@ class Mask(Stage):
 
     snow_ndsi: float = _option(0.40, "Snow and ice: NDSI above this.", ge=-1, le=1)
     snow_b5: float = _option(0.11, "... and Band 5 above this.", ge=0, le=1)
-    cloud_albedo: float = _option(0.30, "Cloud: broadband albedo above this.", ge=0, le=2)
-    cloud_b6: float = _option(0.15, "... and Band 6 above this.", ge=0, le=1)
-    cloud_ndsi: float = _option(0.75, "... and NDSI below this.", ge=-1, le=1)
+    cloud_albedo: float = _option(0.40, "Cloud: broadband albedo above this.", ge=0, le=2)
+    cloud_b6: float = _option(0.20, "... and Band 6 above this.", ge=0, le=1)
+    cloud_ndsi: float = _option(0.60, "... and NDSI below this.", ge=-1, le=1)
     cloud_b5_b6: float = _option(1.10, "... and Band 5 / Band 6 above this.", ge=0)
-    clear_ndsi: float = _option(
-        0.60, "Cloud in QA_PIXEL is overruled where NDSI is above this,", ge=-1, le=1
+    cloud_min_pixels: int = _option(
+        16, "... in clumps of at least this many; smaller ones are mixed pixels.", "px (30 m)",
+        ge=0,
     )
-    clear_b6: float = _option(0.12, "... and Band 6 below this.", ge=0, le=1)
-    cloud_min_pixels: int = _option(4, "Smaller spots of cloud are glints.", "px (30 m)", ge=0)
-    cloud_buffer_m: float = _option(60.0, "Cloud is widened by this.", "m", ge=0)
+    clear_ndsi: float = _option(
+        0.70, "Clearly snow or ice, whatever QA_PIXEL says: NDSI above this,", ge=-1, le=1
+    )
+    clear_b6: float = _option(0.12, "... or Band 6 below this", ge=0, le=1)
+    clear_b6_ndsi: float = _option(0.60, "... with NDSI above this.", ge=-1, le=1)
+    trust: float = _option(
+        0.50, "QA_PIXEL's cloud is believed where this share of it around is not clearly ice.",
+        ge=0, le=1,
+    )
+    veil_ndsi: float = _option(
+        0.72, "Cirrus thins out on snow and ice where NDSI is below this", ge=-1, le=1
+    )
+    veil_m: float = _option(900.0, "... within this distance of QA_PIXEL's cirrus.", "m", ge=0)
+    cloud_buffer_m: float = _option(45.0, "Cloud is widened by this.", "m", ge=0)
     shadow_albedo: float = _option(
         0.45, "Shadow in QA_PIXEL is overruled where snow is brighter than this.", ge=0, le=2
     )
@@ -232,12 +244,16 @@ class Correlate(Stage):
     )
     robust: int = _option(2, "Rounds of robust reweighting.", ge=0, le=10)
     last_taper: float = _option(
-        0.5, "Share of the window that tapers off at each end in the last passes.", gt=0, le=0.5
+        0.25, "Share of the window that tapers off at each end in the last passes.",
+        gt=0, le=0.5,
     )
     min_valid: float = _option(0.6, "Least valid share of a fine window.", gt=0, le=1)
-    min_evidence: float = _option(6.0, "A match is accepted above this evidence.", ge=0)
+    min_evidence: float = _option(5.5, "A match is accepted above this evidence.", ge=0)
+    known_evidence: float = _option(
+        4.0, "... or this, where neighbours or the coarse window vouch for the place.", ge=0
+    )
     max_second: float = _option(
-        0.9, "... unless a rival peak reaches this share of its height.", gt=0, le=1
+        0.85, "... unless a rival peak reaches this share of its height.", gt=0, le=1
     )
     max_median: float = _option(
         4.0, "Neighbour test: normalised residual above which a match is an outlier.", gt=0

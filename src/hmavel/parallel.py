@@ -105,6 +105,12 @@ def map(  # noqa: A001 - reads as parallel.map(...)
     return [done[index] for index in range(len(items))]
 
 
+def attempt(function: Callable[[], Result], name: str) -> Result | Failure:
+    """Call ``function``; hand back its result, or a ``Failure`` of that name if it raised."""
+    _, result = _Attempt(lambda _: function(), str)(0, name)
+    return result
+
+
 def _attempts(
     attempt: _Attempt[Item, Result],
     todo: list[tuple[int, Item]],

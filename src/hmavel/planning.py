@@ -89,7 +89,8 @@ def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
     for glacier in chosen:
         found = decisions[glacier.id]
         if not found:
-            notes.append(f"{glacier.id}: no scene covers it")
+            if not any(glacier.id in failure.item for failure in failed):
+                notes.append(f"{glacier.id}: no scene covers it")
             continue
         try:
             glaciers.append(_plan_glacier(glacier, inventory, found, config))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hmavel.demo import DemoResult
     from hmavel.outcome import PairResult, Plan, RunResult
 
 
@@ -129,3 +130,27 @@ def seconds_text(seconds: dict[str, float], elapsed: float) -> str:
     """Return the time per stage in one line."""
     parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in seconds.items())
     return f"seconds per stage, all jobs together: {parts}; {elapsed:.1f} s on the clock"
+
+
+def demo_text(result: DemoResult) -> str:
+    """Return what ``hmavel demo`` prints."""
+    header = (
+        "glacier", "months of", "values", "blank %", "bias", "RMSE", "NMAD", "gross %", "<1s %",
+        "<2s %",
+    )  # fmt: skip
+    rows = [
+        (
+            score.name or score.glacier, score.quantity, score.values, 100 * score.blank,
+            score.bias, score.rmse, score.nmad, 100 * score.gross, 100 * score.within_1_sigma,
+            100 * score.within_2_sigma,
+        )
+        for score in result.scores
+    ]  # fmt: skip
+    pictures = [f"picture: {path}" for path in result.pictures]
+    return "\n".join(
+        [
+            "monthly velocity against the simulated truth, on the ice (m/yr unless said):", "",
+            text_table(header, rows), "", seconds_text(result.seconds, result.elapsed),
+            *pictures,
+        ]
+    )  # fmt: skip

@@ -104,6 +104,7 @@ def pair_files(
         "configuration": as_json(config),
         "resampling": pair.resampling,
         "classes_from": [mask.source for mask in masks],
+        "sigma_scaled": measured.scaled,
         "stable_cells": int(ground.sum()),
         "stable_file": stable,
         "glaciers_file": glaciers,

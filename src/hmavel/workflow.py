@@ -37,19 +37,20 @@ from hmavel.outcome import (
     Plan,
     RunResult,
 )
+from hmavel.pair import PairPlan
 from hmavel.parallel import Failure
 from hmavel.planning import plan as make_plan
 from hmavel.product import combine, open_months, write_months, write_region
 from hmavel.product.field import BLANK
 from hmavel.raster import open_raster, write_geotiff
-from hmavel.stack import Cut, Stack
+from hmavel.stack import Stack
 from hmavel.uncertainty import scale_sigma
 from hmavel.velocity import to_velocity
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hmavel._types import BoolArray, FloatArray, Grid, TimeArray
+    from hmavel._types import BoolArray, FloatArray, TimeArray
     from hmavel.config import Config
     from hmavel.outcome import Row
     from hmavel.pairing import PairChoice
@@ -95,9 +96,10 @@ def run(config: Config, *, jobs: int | None = None) -> RunResult:
     done: list[GlacierResult] = []
     failures = list(plan.failures)
     for glacier in plan.glaciers:
-        # Through parallel.map, which turns whatever goes wrong with a glacier into a Failure.
-        task = partial(process_glacier, config=config, plan=plan, jobs=jobs, clock=clock)
-        (result,) = parallel.map(task, [glacier], name=lambda g: f"glacier {g.site.id}")
+        work = partial(
+            process_glacier, glacier, config=config, plan=plan, jobs=jobs, clock=clock
+        )
+        result = parallel.attempt(work, f"glacier {glacier.site.id}")
         if isinstance(result, Failure):
             logger.error("%s", result)
             failures.append(result)
@@ -137,10 +139,10 @@ def process_glacier(
         failures.append(_failure(f"glacier {site.id}", _nothing_used(site.id, rows)))
         return GlacierResult(site.id, rows, folder, 0, made, "", failures)
     compose = partial(
-        compose_glacier, used=used, folder=folder, config=config, plan=plan, jobs=jobs,
-        clock=clock,
+        compose_glacier, glacier, used=used, folder=folder, config=config, plan=plan,
+        jobs=jobs, clock=clock,
     )
-    (months,) = parallel.map(compose, [glacier], name=lambda g: f"months of {g.site.id}")
+    months = parallel.attempt(compose, f"months of {site.id}")
     if isinstance(months, Failure):
         failures.append(months)
         return GlacierResult(site.id, rows, folder, 0, made, "", failures)
@@ -172,7 +174,7 @@ def process_pair(
         return {key: before.get(key) for key in (*PAIR_COLUMNS, state.KEY)}
     with clock.stage("read"):
         reference, secondary = stack.get(choice.reference), stack.get(choice.secondary)
-    pair = _Baseline(reference, secondary, site.image)
+    pair = PairPlan(choice.reference, choice.secondary, site.image, "none", "")
     stable = ~site.any_ice & reference.clear & secondary.clear
     measured = measure(
         pair, reference.image, secondary.image, stable=stable,
@@ -200,6 +202,7 @@ class Measured:
     corrected: Displacement  #: without the bias, sigma scaled to the bare ground's scatter
     velocity: Velocity
     stable: BoolArray
+    scaled: bool  #: False: too little bare ground to scale the sigmas
 
 
 def measure(
@@ -239,8 +242,25 @@ def measure(
         found = found.rejected(hidden, Quality.MASKED)
     with clock.stage("bias"):
         bias = fit_bias(found, stable, **config.bias.model_dump())
-        corrected = scale_sigma(bias.corrected, stable)
-    return Measured(found, bias, corrected, to_velocity(corrected, pair), stable)
+        corrected, scaled = _honest_sigma(bias, stable)
+    return Measured(found, bias, corrected, to_velocity(corrected, pair), stable, scaled)
+
+
+def _honest_sigma(bias: Bias, stable: BoolArray) -> tuple[Displacement, bool]:
+    """Scale the sigmas to the bare ground's scatter, and add the correction's own error.
+
+    With too little bare ground the predicted sigmas stay, and the second value is False.
+    """
+    try:
+        scaled = scale_sigma(bias.corrected, stable)
+    except StableGroundError as error:
+        logger.info("%s", error)
+        return bias.corrected, False
+    return replace(
+        scaled,
+        sigma_row=np.hypot(scaled.sigma_row, np.float32(bias.sigma_row)),
+        sigma_col=np.hypot(scaled.sigma_col, np.float32(bias.sigma_col)),
+    ), True
 
 
 def compose_glacier(
@@ -359,31 +379,6 @@ def _mosaics(
         names = [file.name for region in regions for file in region.files]
         state.write_record(record, expected, files=names)
     return failures
-
-
-@dataclass(frozen=True)
-class _Baseline:
-    """What a velocity needs to know of two cuts."""
-
-    reference: Cut
-    secondary: Cut
-    grid: Grid
-
-    @property
-    def reference_id(self) -> str:
-        return self.reference.scene.id
-
-    @property
-    def secondary_id(self) -> str:
-        return self.secondary.scene.id
-
-    @property
-    def start(self) -> np.datetime64:
-        return self.reference.scene.time
-
-    @property
-    def end(self) -> np.datetime64:
-        return self.secondary.scene.time
 
 
 def _pair_row(choice: PairChoice, glacier: str) -> Row:
