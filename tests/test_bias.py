@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -333,3 +334,67 @@ def test_spread_of_nothing_is_nan() -> None:
     case = make_case(0, (30, 30))
     s = spread_of(case.d, np.zeros((30, 30), bool))
     assert np.isnan([s.median_row, s.median_col, s.nmad_row, s.nmad_col]).all()
+
+
+# -- the real pair --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def yahtse(shared_data: Path) -> tuple[Displacement, list[Any], Any]:
+    """Displacement of the Landsat-8 pair, bedrock polygons, the nodes' transform."""
+    import rasterio
+    from affine import Affine
+    from shapely.geometry import Polygon
+
+    from hmavel import correlate
+
+    folder = shared_data / "yahtse"
+    bands = []
+    for day in ("200", "216"):
+        with rasterio.open(folder / f"LC80630182016{day}LGN00_B8_yahtse.TIF") as source:
+            bands.append(source.read(1).astype(np.float32))
+            edge = source.transform
+    d = correlate(*(np.where(b == 0, np.nan, b) for b in bands), window=64, coarse=64)
+    rings: list[list[tuple[float, ...]]] = []
+    for line in (folder / "StEliasMtn_utm7v_rock.gmt").read_text().splitlines():
+        if line.startswith(">"):
+            rings.append([])
+        elif line[:1] not in ("#", ""):
+            rings[-1].append(tuple(float(v) for v in line.split()[:2]))
+    rock = [Polygon(r) for r in rings if len(r) > 3]
+    return d, rock, Affine(8 * edge.a, 0, edge.c, 0, 8 * edge.e, edge.f)
+
+
+def on_rock(yahtse: tuple[Displacement, list[Any], Any], chosen: np.ndarray) -> np.ndarray:
+    from rasterio.features import geometry_mask
+
+    d, rock, transform = yahtse
+    shapes = [p for p, take in zip(rock, chosen, strict=True) if take]
+    return np.asarray(geometry_mask(shapes, d.drow.shape, transform, invert=True))
+
+
+def test_bedrock_of_the_real_pair(yahtse: tuple[Displacement, list[Any], Any]) -> None:
+    d, rock, _ = yahtse
+    b = fit_bias(d, on_rock(yahtse, np.ones(len(rock), bool)))
+    assert b.before.median_row == pytest.approx(0.198, abs=0.03)
+    assert b.before.median_col == pytest.approx(0.105, abs=0.03)
+    assert abs(b.after.median_row) < 0.01
+    assert abs(b.after.median_col) < 0.01
+    assert max(b.after.nmad_row, b.after.nmad_col) <= 0.075
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_half_of_the_bedrock_judges_the_other(
+    yahtse: tuple[Displacement, list[Any], Any], seed: int
+) -> None:
+    d, rock, _ = yahtse
+    chosen = np.random.default_rng(seed).random(len(rock)) < 0.5
+    fitted = on_rock(yahtse, chosen)
+    judge = on_rock(yahtse, ~chosen) & ~fitted & d.good
+    figures = []
+    for model in ("constant", "auto"):
+        s = spread_of(fit_bias(d, fitted, model=model).corrected, judge)
+        figures.append([np.hypot(s.median_row, s.median_col), np.hypot(s.nmad_row, s.nmad_col)])
+    flat, auto = figures
+    assert auto[0] <= flat[0] + 1e-3
+    assert auto[1] <= flat[1] * 1.01
