@@ -12,10 +12,18 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from hmavel._types import DAYS_PER_YEAR, ByteArray, FloatArray
 from hmavel.month_fit import learn_classes
-from hmavel.month_gp import Cell, Design, Posterior, SceneErrors, leave_out, solve
+from hmavel.month_gp import Cell, Design, SceneErrors, log_evidence, solve
 from hmavel.month_kernel import Hyperparameters, MonthPrior, month_prior
 from hmavel.month_overlap import overlap_months
-from hmavel.month_screen import USED, first_weights, loose_prior, reweigh
+from hmavel.month_screen import (
+    USED,
+    Batch,
+    agree,
+    first_weights,
+    loose_prior,
+    make_batch,
+    reweigh,
+)
 from hmavel.month_smooth import choose_smoothness, robust_smooth, solve_smooth
 from hmavel.network import PairNetwork
 
@@ -32,7 +40,9 @@ SAMPLE = 16
 _LEVEL_FACTOR = 10.0
 _LEVEL_LEAST = 100.0
 #: Prior variance that may be left unsolved, as a share of the smallest posterior variance.
-_CUT_SOLVE, _CUT_SCREEN = 1e-3, 0.1
+_CUT_SOLVE, _CUT_SCREEN, _CUT_COARSE = 1e-3, 0.1, 0.3
+#: Log evidence within which classes are compared once more, exactly.
+_CLOSE_CALL = 15.0
 _RUNG = 4.0
 
 
@@ -42,7 +52,8 @@ class _Class:
 
     prior: MonthPrior
     solve: Design
-    screen: Design
+    choose: Design
+    coarse: MonthPrior
 
 
 @dataclass(frozen=True)
@@ -122,22 +133,24 @@ def learn(
     with threadpool_limits(1):
         some = sample_cells(v)
         v, sigma = shared.network.merged(v[:, some], sigma[:, some])
-        sample = [_cell(shared.network, v[:, c], sigma[:, c]) for c in range(len(some))]
+        batch = make_batch(shared.network, v, sigma)
+        sample = [batch.cell(c) for c in range(len(some))]
         if shared.method == "smooth":
             if shared.smoothness is None:
                 sample = [robust_smooth(shared.network, c, shared.shared, 0.3) for c in sample]
                 choice = choose_smoothness(shared.network, sample, shared.shared)
                 shared = replace(shared, smoothness=choice)
             return shared
-        speeds = np.array([_speed(shared.network, cell) for cell in sample])
+        speeds = _speeds(shared.network, batch)
         level = max(_LEVEL_FACTOR * float(np.sqrt(np.mean(speeds**2))), _LEVEL_LEAST)
-        rungs = 1 + int(np.ceil(max(0.0, np.log(speeds.max() / 75.0) / np.log(_RUNG))))
+        rungs = 1 + int(_rung(speeds).max())
         loose = tuple(
             loose_prior(shared.network, level, 75.0 * _RUNG**k) for k in range(rungs)
         )
         shared = replace(shared, loose=loose)
         if hyperparameters is None:
-            sample = [_first(shared, cell) for cell in sample]
+            batch = _first(shared, batch)
+            sample = [batch.cell(c) for c in range(len(some))]
             hyperparameters = tuple(
                 learn_classes(shared.network, sample, shared.shared, level)
             )
@@ -170,15 +183,42 @@ def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonth
         out.overlap_mean[:], out.overlap_median[:] = overlap.mean[keep], overlap.median[keep]
         if shared.method == "overlap":
             out.v[:], out.sigma[:] = overlap.median[keep], overlap.sigma[keep]
+        batch = make_batch(network, v, sigma)
+        seen = np.flatnonzero(batch.valid.any(axis=1))
+        weighted = batch.take(seen)
+        if shared.method == "gp":
+            weighted, out.cell_class[seen] = _screened(shared, weighted)
         overlaps = network.overlap_years()
-        for c in range(cells):
-            cell = _cell(network, v[:, c], sigma[:, c])
-            if len(cell.d):
-                _compose_cell(shared, cell, overlaps, keep, out, c)
+        for i, c in enumerate(seen):
+            _compose_cell(shared, weighted.cell(i), overlaps, keep, out, int(c))
     blank = out.flag == BLANK
     out.v[blank] = out.sigma[blank] = np.nan
     out.next_correlation[blank] = np.nan
     return out
+
+
+def _screened(shared: Shared, batch: Batch) -> tuple[Batch, NDArray[np.int16]]:
+    """Weigh the pairs of all cells and choose each cell's class."""
+    batch = _first(shared, batch)
+    classes = shared.classes
+    chosen = np.zeros(len(batch.d), np.int16)
+    if len(classes) > 1:
+        scores = np.array(
+            [agree(kind.coarse, shared.alone, batch).log_evidence for kind in classes]
+        )
+        chosen[:] = np.argmax(scores, axis=0)
+        # Scene errors taken as the pairs' own blur the evidence: decide close calls properly.
+        close = scores > scores.max(axis=0) - _CLOSE_CALL
+        for c in np.flatnonzero(close.sum(axis=0) > 1):
+            rivals = np.flatnonzero(close[:, c])
+            cell = batch.cell(int(c))
+            better = [log_evidence(classes[k].choose, cell) for k in rivals]
+            chosen[c] = rivals[np.argmax(better)]
+    weight = batch.weight.copy()
+    for k in np.unique(chosen):
+        some = np.flatnonzero(chosen == k)
+        weight[some] = reweigh(classes[k].coarse, shared.alone, batch.take(some)).weight
+    return replace(batch, weight=weight), chosen
 
 
 def _compose_cell(
@@ -193,15 +233,15 @@ def _compose_cell(
     share = np.zeros(len(keep))
     if shared.method != "overlap":
         if shared.method == "gp":
-            cell, posterior, chosen = _gp_cell(shared, cell)
-            kind = shared.classes[chosen]
-            out.cell_class[c], lost = chosen, kind.solve.prior.lost[keep]
-            prior_variance = kind.prior.variance
+            kind = shared.classes[out.cell_class[c]]
+            posterior = solve(kind.solve, cell)
+            lost = kind.solve.prior.lost[keep]
+            prior_variance = kind.prior.variance[keep]
         else:
             smoothness = shared.smoothness or 0.0
             cell = robust_smooth(shared.network, cell, shared.shared, smoothness)
             posterior = solve_smooth(shared.network, cell, shared.shared, smoothness)
-            lost, prior_variance = np.zeros(len(keep)), np.inf
+            lost, prior_variance = np.zeros(len(keep)), np.full(len(keep), np.inf)
         root = posterior.root[keep]
         variance = np.einsum("ij,ij->i", root, root) + lost
         share = variance / prior_variance
@@ -224,22 +264,29 @@ def _compose_cell(
     out.shortest_days[:, c] = np.where(np.isinf(shortest), np.nan, shortest)
 
 
-def _gp_cell(shared: Shared, cell: Cell) -> tuple[Cell, Posterior, int]:
-    """Weigh the pairs, choose the class under which they are most probable, solve."""
-    cell = _first(shared, cell)
-    chosen = 0
-    if len(shared.classes) > 1:
-        scores = [leave_out(kind.screen, cell).log_evidence for kind in shared.classes]
-        chosen = int(np.argmax(scores))
-    kind = shared.classes[chosen]
-    cell = reweigh(kind.screen, cell)
-    return cell, solve(kind.solve, cell), chosen
+def _first(shared: Shared, batch: Batch) -> Batch:
+    """Weigh the pairs of all cells under the loose prior that suits their speed."""
+    rung = np.minimum(_rung(_speeds(shared.network, batch)), len(shared.loose) - 1)
+    weight = batch.weight.copy()
+    for k in np.unique(rung):
+        some = np.flatnonzero(rung == k)
+        weight[some] = first_weights(shared.loose[k], shared.alone, batch.take(some)).weight
+    return replace(batch, weight=weight)
 
 
-def _first(shared: Shared, cell: Cell) -> Cell:
-    speed = _speed(shared.network, cell)
-    rung = int(np.ceil(max(0.0, np.log(max(speed, 1.0) / 75.0) / np.log(_RUNG))))
-    return first_weights(shared.loose[min(rung, len(shared.loose) - 1)], shared.alone, cell)
+def _rung(speed: FloatArray) -> NDArray[np.intp]:
+    """Which loose prior: each next one is for four times the speed."""
+    steps = np.log(np.maximum(speed / 75.0, 1.0)) / np.log(_RUNG)
+    return np.asarray(np.ceil(steps), np.intp)
+
+
+def _speeds(network: PairNetwork, batch: Batch) -> FloatArray:
+    """Robust size of each cell's velocity, m/yr: median over the better half of its pairs."""
+    years = network.baseline_years
+    error = np.where(batch.valid, np.sqrt(batch.variance) / years, np.nan)
+    best = error <= np.nanmedian(error, axis=1, keepdims=True)
+    speeds = np.nanmedian(np.where(best, batch.d / years, np.nan), axis=1)
+    return np.asarray(np.abs(speeds))
 
 
 def _class(shared: Shared, h: Hyperparameters, typical: float) -> _Class:
@@ -252,20 +299,6 @@ def _class(shared: Shared, h: Hyperparameters, typical: float) -> _Class:
     return _Class(
         prior,
         Design(prior.cut(_CUT_SOLVE * smallest), shared.shared),
-        Design(prior.cut(_CUT_SCREEN * smallest), shared.alone),
+        Design(prior.cut(_CUT_SCREEN * smallest), shared.shared),
+        prior.cut(_CUT_COARSE * smallest),
     )
-
-
-def _cell(network: PairNetwork, v: FloatArray, sigma: FloatArray) -> Cell:
-    """Take the valid pairs of a cell as displacements, m."""
-    i = np.flatnonzero(np.isfinite(v) & np.isfinite(sigma))
-    years = network.baseline_years[i]
-    return Cell(i, v[i] * years, (sigma[i] * years) ** 2, np.ones(len(i)))
-
-
-def _speed(network: PairNetwork, cell: Cell) -> float:
-    """Robust size of a cell's velocity, m/yr: the median of the better half of its pairs."""
-    years = network.baseline_years[cell.pairs]
-    error = np.sqrt(cell.variance) / years
-    best = error <= np.median(error)
-    return float(np.abs(np.median((cell.d / years)[best])))

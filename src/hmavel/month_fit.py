@@ -14,10 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize, sparse
 
-from hmavel._types import FloatArray
+from hmavel._types import FloatArray, TimeArray
 from hmavel.month_gp import Cell, Design, SceneErrors
-from hmavel.month_kernel import Hyperparameters, kernel, month_lags, month_prior
-from hmavel.month_screen import reweigh
+from hmavel.month_kernel import (
+    PARTS,
+    SEASON_STEPS,
+    Hyperparameters,
+    matern,
+    month_prior,
+    season_phase,
+    season_shape,
+)
+from hmavel.month_screen import reweigh_cell
 from hmavel.network import PairNetwork
 
 #: Medians of the log-normal priors, and the standard deviations of their logarithms.
@@ -25,8 +33,16 @@ TYPICAL = Hyperparameters(
     level=1000.0, season=5.0, shape=0.8, memory=10.0, event=5.0, duration=0.4, noise=1.0
 )
 SPREAD = np.array([1.5, 0.5, 0.8, 1.5, 0.6, 0.1])
-#: Where the search starts (season, event, m/yr): a quiet cell, a season, an event.
-_STARTS = ((1.0, 1.0), (30.0, 3.0), (3.0, 100.0))
+#: A season is round or a short speed-up: two medians of its shape, the likelier is taken.
+_SHAPES = (0.9, 0.2)
+#: Standard deviation of the log pace of the clocks, and the time over which it is kept, years.
+_PACE_SPREAD = 1.0
+_SEASON_KEEPS, _EVENT_KEEPS = 0.08, 0.3
+#: Where the search starts (season and event, m/yr, and the season's shape): a quiet cell, a
+#: round season, a short speed-up, an event.
+_STARTS = ((1.0, 1.0, 0.9), (30.0, 3.0, 0.9), (30.0, 3.0, 0.2), (3.0, 100.0, 0.9))
+#: Log evidence that the clocks together must bring.
+_CLOCK_PRICE = 1.2
 #: Log evidence that another class must bring.
 _CLASS_PRICE = 12.0
 _MOST_CLASSES = 4
@@ -52,25 +68,25 @@ def learn_classes(
     list of Hyperparameters
         One per class, the most common first.
     """
-    n = len(network.months)
-    lags = month_lags(n)
+    months = network.months
     overlap = network.overlap_years().toarray()
     nothing = np.zeros(len(overlap))
     cells = [_trimmed(cell) for cell in cells]
     known = [_information(cell, scenes, overlap, nothing) for cell in cells]
     starts = [
-        replace(TYPICAL, level=level, season=season, event=event) for season, event in _STARTS
+        replace(TYPICAL, level=level, season=season, event=event, shape=shape)
+        for season, event, shape in _STARTS
     ]
-    single = [min((_climb([k], h, lags) for h in starts), key=_value)[1] for k in known]
-    member = _sort_into_classes(known, single, lags)
+    single = [min((_climb([k], h, months) for h in starts), key=_value)[1] for k in known]
+    member = _sort_into_classes(known, single, months)
 
     classes = []
     for label in np.unique(member)[np.argsort(-np.unique(member, return_counts=True)[1])]:
         inside = np.flatnonzero(member == label)
         h = single[label]
         if len(inside) > 1:
-            h = _climb([known[i] for i in inside], h, lags)[1]
-        classes.append(_refined(network, [cells[i] for i in inside], scenes, h, lags))
+            h = _climb([known[i] for i in inside], h, months)[1]
+        classes.append(_refined(network, [cells[i] for i in inside], scenes, h))
     return classes
 
 
@@ -79,15 +95,16 @@ def _refined(
     cells: Sequence[Cell],
     scenes: SceneErrors,
     h: Hyperparameters,
-    lags: tuple[FloatArray, FloatArray],
 ) -> Hyperparameters:
-    """Fit again with the weights and the unresolved part that the first fit leads to."""
+    """Fit again, clocks too, with the weights and unresolved part of the first fit."""
     prior = month_prior(network, h)
-    cells = [_trimmed(reweigh(Design(prior, scenes), cell)) for cell in cells]
+    cells = [_trimmed(reweigh_cell(Design(prior, scenes), cell)) for cell in cells]
     # The search scales all of C by noise^2, of which this part is not stated error.
     unresolved = prior.unresolved / h.noise**2
     known = [_information(cell, scenes, prior.design, unresolved) for cell in cells]
-    return _climb(known, h, lags)[1]
+    plain, even = _climb(known, h, network.months)
+    paced, uneven = _climb(known, even, network.months, clocks=True)
+    return uneven if plain - paced > _CLOCK_PRICE else even
 
 
 def _trimmed(cell: Cell) -> Cell:
@@ -132,13 +149,13 @@ def _information(
 def _sort_into_classes(
     known: Sequence[_Information],
     single: Sequence[Hyperparameters],
-    lags: tuple[FloatArray, FloatArray],
+    months: TimeArray,
 ) -> NDArray[np.intp]:
     """Choose few of the cells' own priors that serve all cells; return each cell's choice."""
     count = len(known)
     if count == 1:
         return np.zeros(1, dtype=np.intp)
-    score = np.array([[-_evidence([k], h, lags)[0] for h in single] for k in known])
+    score = np.array([[-_evidence([k], h, months)[0] for h in single] for k in known])
     chosen = [int(np.argmax(score.sum(axis=0)))]
     while len(chosen) < min(_MOST_CLASSES, count):
         best = score[:, chosen].max(axis=1)
@@ -157,16 +174,35 @@ def _value(result: tuple[float, Hyperparameters]) -> float:
 def _climb(
     cells: Sequence[_Information],
     start: Hyperparameters,
-    lags: tuple[FloatArray, FloatArray],
+    months: TimeArray,
+    *,
+    clocks: bool = False,
 ) -> tuple[float, Hyperparameters]:
     """Follow the slope of the evidence, times the log-normal priors, from ``start``."""
-    typical = TYPICAL.log
+    n = len(months)
+    nearest = min(_SHAPES, key=lambda shape: abs(np.log(shape / start.shape)))
+    typical, k = replace(TYPICAL, shape=nearest).log, len(SPREAD)
+    season_root, event_root = _pace_root(SEASON_STEPS, 24, circular=True), _pace_root(n, 12)
+
+    def at(x: FloatArray) -> Hyperparameters:
+        h = start.with_log(typical + SPREAD * x[:k])
+        if not clocks:
+            return h
+        season = np.exp(season_root @ x[k : k + SEASON_STEPS])
+        event = np.exp(event_root @ x[k + SEASON_STEPS :])
+        return replace(
+            h, season_pace=tuple(season), event_pace=tuple(event), event_from=months[0]
+        )
 
     def objective(x: FloatArray) -> tuple[float, FloatArray]:
-        value, slope = _evidence(cells, start.with_log(typical + SPREAD * x), lags)
-        return value + 0.5 * float(x @ x), slope * SPREAD + x
+        value, slope, by_season, by_event = _evidence(cells, at(x), months)
+        slopes = [slope * SPREAD]
+        if clocks:
+            slopes += [season_root.T @ by_season, event_root.T @ by_event]
+        return value + 0.5 * float(x @ x), np.concatenate(slopes) + x
 
-    first = (start.log - typical) / SPREAD
+    first = np.zeros(k + (SEASON_STEPS + n if clocks else 0))
+    first[:k] = (start.log - typical) / SPREAD
     found = optimize.minimize(
         objective,
         first,
@@ -175,29 +211,80 @@ def _climb(
         bounds=[(-5, 5)] * len(first),
         options={"maxiter": 60, "ftol": 1e-7, "gtol": 1e-3},
     )
-    return float(found.fun), start.with_log(typical + SPREAD * found.x)
+    return float(found.fun), at(found.x)
+
+
+def _pace_root(steps: int, per_year: int, *, circular: bool = False) -> FloatArray:
+    """Root of the prior covariance of a clock's log pace, which is kept for a while."""
+    lag = np.arange(steps) / per_year
+    if circular:
+        correlation = np.exp(-np.minimum(lag, 1 - lag) / _SEASON_KEEPS)
+    else:
+        correlation = np.exp(-lag / _EVENT_KEEPS)
+    root: FloatArray = linalg.cholesky(linalg.toeplitz(correlation), lower=True)
+    return _PACE_SPREAD * root
 
 
 def _evidence(
-    cells: Sequence[_Information], h: Hyperparameters, lags: tuple[FloatArray, FloatArray]
-) -> tuple[float, FloatArray]:
-    """Minus the log evidence of all cells, constants aside, and its slope along ``h.log``.
+    cells: Sequence[_Information], h: Hyperparameters, months: TimeArray
+) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+    """Minus the log evidence of all cells, constants aside, and its slopes.
 
+    The slopes are along ``h.log`` and along the log paces of the season's and event's clocks.
     With A = O'C^-1 O, alpha = O'(OKO' + C)^-1 d and W = A - A S A (S the posterior covariance),
-    d log p / d theta = (alpha' dK alpha - tr(W dK)) / 2; dK is Toeplitz, so the sums of
-    alpha alpha' - W along the diagonals are all that is needed.
+    d log p / d theta = (alpha' dK alpha - tr(W dK)) / 2.
     """
-    lag, average = lags
-    fine, slopes = kernel(lag, h)
-    n = len(average)
-    column = average @ fine
-    covariance = linalg.toeplitz(column)
-    covariance[np.diag_indices(n)] += 1e-6 * column[0]
-    covariance += h.level**2
+    n = len(months)
+    calendar = (np.arange(n) + int(months[0].astype(int))) % 12
+    phase, phase_slope = season_phase(h.season_log_pace())
+    year, apart = season_shape(phase, h.shape)
+    lag = linalg.toeplitz(np.arange(n) / 12)
+    fade = h.season**2 * np.exp(-lag / h.memory)
+    season = _month_means(year)[np.ix_(calendar, calendar)] * fade
+    pace = np.exp(h.event_log_pace(months)) / 12
+    clock = np.cumsum(pace) - pace / 2
+    step = clock[:, None] - clock
+    event, x, fall = matern(step, h.duration)
+    covariance = season + h.event**2 * event + h.level**2
+    # The second keeps the factorisation going where level and season are far apart.
+    covariance[np.diag_indices(n)] += 1e-6 * (h.season**2 + h.event**2) + 1e-12 * h.level**2
+
+    value, noise_slope, pull = _sum_over_cells(cells, covariance, h.noise)
+    pull *= -0.5
+    slope = np.empty(6)
+    slope[0] = 2 * np.sum(pull * season)
+    by_shape = _month_means(2 * apart * year)[np.ix_(calendar, calendar)]
+    slope[1] = np.sum(pull * fade * by_shape)
+    slope[2] = np.sum(pull * season * lag) / h.memory
+    slope[3] = 2 * h.event**2 * np.sum(pull * event)
+    slope[4] = h.event**2 * np.sum(pull * fall * x**2)
+    slope[5] = noise_slope
+
+    in_month = np.eye(12)[calendar]
+    pull_year = in_month.T @ (pull * fade) @ in_month / PARTS**2
+    pull_year = np.repeat(np.repeat(pull_year, PARTS, axis=0), PARTS, axis=1)
+    turn = np.sin(2 * np.pi * (phase[:, None] - phase)) * year
+    by_phase = -4 * np.pi / h.shape**2 * np.sum(pull_year * turn, axis=1)
+    by_clock = -6 * (h.event / h.duration) ** 2 * np.sum(pull * fall * step, axis=1)
+    # A month's pace moves its own centre by half, all later ones by the whole.
+    later = np.cumsum(by_clock[::-1])[::-1] - by_clock / 2
+    return value, slope, phase_slope.T @ by_phase, later * pace
+
+
+def _month_means(year: FloatArray) -> FloatArray:
+    return np.asarray(year.reshape(12, PARTS, 12, PARTS).mean(axis=(1, 3)))
+
+
+def _sum_over_cells(
+    cells: Sequence[_Information], covariance: FloatArray, noise: float
+) -> tuple[float, float, FloatArray]:
+    """Minus log evidence, its slope along log noise, and the sum of alpha alpha' - W."""
+    n = len(covariance)
     root = linalg.cholesky(covariance, lower=True)
-    f2 = h.noise**2
-    value, noise_slope = 0.0, 0.0
-    pull = np.zeros((n, n))
+    f2 = noise**2
+    value: float = 0.0
+    noise_slope: float = 0.0
+    pull: FloatArray = np.zeros((n, n))
     for c in cells:
         a, b = c.matrix / f2, c.vector / f2
         inner = root.T @ a @ root
@@ -207,17 +294,11 @@ def _evidence(
         mean = x @ (x.T @ b)
         log_det = 2 * np.log(np.diag(factor)).sum() + c.log_det + c.count * np.log(f2)
         quad = c.square / f2 - b @ mean
-        value += 0.5 * (quad + log_det)
+        value += 0.5 * float(quad + log_det)
         ax = a @ x
         gain = a - ax @ ax.T
         alpha = b - a @ mean
         pull += np.outer(alpha, alpha) - gain
-        noise_slope += (quad - alpha @ covariance @ alpha) - (
-            c.count - np.einsum("ij,ij->", gain, covariance)
-        )
-    by_lag = np.array([np.trace(pull, k) for k in range(n)])
-    by_lag[1:] *= 2
-    slope = np.empty(6)
-    slope[:5] = -0.5 * (slopes @ average.T) @ by_lag
-    slope[5] = -noise_slope
-    return float(value), slope
+        noise_slope -= float(quad - alpha @ covariance @ alpha)
+        noise_slope += float(c.count - np.einsum("ij,ij->", gain, covariance))
+    return value, noise_slope, pull

@@ -132,6 +132,11 @@ def solve(design: Design, cell: Cell) -> Posterior:
     return Posterior(root @ factor[m, s:m], root, evidence)
 
 
+def log_evidence(design: Design, cell: Cell) -> float:
+    """Log density of the cell's displacements under the prior."""
+    return _factorise(design, cell, design.total_variance(cell))[1]
+
+
 def leave_out(design: Design, cell: Cell) -> LeaveOut:
     """Predict each pair of a cell from the others; a pair's own weight does not matter."""
     total = design.total_variance(cell)

@@ -1,21 +1,26 @@
 """What a glacier's velocity is expected to look like in time, before any pair is seen.
 
-A level, a season whose shape may change, and events: a sum of three covariances. Equations
-in docs/method.md, "Months".
+A level, a season whose shape may change, and events: a sum of three covariances. Season and
+event run on clocks of their own, which go faster where more happens: a spring speed-up takes
+most of the season's year, a surge most of the event's decade. Equations in docs/method.md,
+"Months".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg, sparse
 
-from hmavel._types import FloatArray
+from hmavel._types import FloatArray, TimeArray
 from hmavel.network import PairNetwork
 
 #: Parts that a month is divided into where the covariance is averaged over it.
 PARTS = 8
+#: Steps of the season's clock in a year: half months.
+SEASON_STEPS = 24
+_NAMES = ("season", "shape", "memory", "event", "duration", "noise")
 #: White monthly variance, as a share of the prior's, that keeps the interpolation well posed.
 _NUGGET = 1e-4
 #: Pairs that are dense arrays at one time.
@@ -34,66 +39,82 @@ class Hyperparameters:
     shape: float  #: lp, smoothness of the season within the year (dimensionless)
     memory: float  #: tau, over which the season changes
     event: float  #: ar, sd of what does not return: trends, surges
-    duration: float  #: lr, over which an event rises and falls
+    duration: float  #: lr, over which an event rises and falls, on the event's clock
     noise: float = 1.0
+    season_pace: tuple[float, ...] = ()  #: pace of the season's clock, per half month
+    event_pace: tuple[float, ...] = ()  #: pace of the event's clock, per month ...
+    event_from: np.datetime64 | None = None  #: ... from this month on; 1 elsewhere
 
     @property
     def log(self) -> FloatArray:
-        """Logarithms of all but the level, in the order of the fields."""
-        return np.log([getattr(self, f.name) for f in fields(self)[1:]])
+        """Logarithms of season, shape, memory, event, duration, noise."""
+        return np.log([getattr(self, name) for name in _NAMES])
 
     def with_log(self, values: FloatArray) -> Hyperparameters:
         """Return a copy with the numbers that ``log`` gives replaced."""
-        names = [f.name for f in fields(self)[1:]]
-        return replace(self, **dict(zip(names, np.exp(values).tolist(), strict=True)))
+        return replace(self, **dict(zip(_NAMES, np.exp(values).tolist(), strict=True)))
+
+    def season_log_pace(self) -> FloatArray:
+        """Logarithm of the season's pace, (SEASON_STEPS,), beginning with January."""
+        return np.log(self.season_pace) if self.season_pace else np.zeros(SEASON_STEPS)
+
+    def event_log_pace(self, months: TimeArray) -> FloatArray:
+        """Logarithm of the event's pace in the given months."""
+        pace = np.zeros(len(months))
+        if self.event_from is not None:
+            at = (months - self.event_from).astype(int)
+            known = (at >= 0) & (at < len(self.event_pace))
+            pace[known] = np.log(self.event_pace)[at[known]]
+        return pace
 
 
-def kernel(lag: FloatArray, h: Hyperparameters) -> tuple[FloatArray, FloatArray]:
-    """Prior covariance without the level, and its derivatives.
-
-    Parameters
-    ----------
-    lag
-        Time differences in years, any shape; the sign does not matter.
-
-    Returns
-    -------
-    value
-        (m/yr)^2, the shape of ``lag``.
-    slopes
-        (5, ...): d value / d log of season, shape, memory, event, duration.
-    """
-    lag = np.abs(lag)
-    sine = np.sin(np.pi * lag) ** 2 / h.shape**2
-    season = h.season**2 * np.exp(-2 * sine - lag / h.memory)
-    x = np.sqrt(3) * lag / h.duration
-    fall = h.event**2 * np.exp(-x)
-    event = fall * (1 + x)
-    slopes = np.stack(
-        [2 * season, 4 * sine * season, lag / h.memory * season, 2 * event, fall * x**2]
-    )
-    return season + event, slopes
-
-
-def month_lags(months: int) -> tuple[FloatArray, FloatArray]:
-    """Lags between parts of months, and what turns values there into values between months.
+def season_phase(log_pace: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Read the season's clock at the centres of the year's parts.
 
     Returns
     -------
-    lag
-        (m,) years, one every ``1 / PARTS`` month.
-    average
-        (months, m): the covariance of two monthly means, k months apart, is the mean of the
-        kernel over all pairs of their parts: ``average @ kernel(lag)``.
+    phase
+        (12 * PARTS,) 0 ... 1, where 1 is the next new year.
+    slope
+        (12 * PARTS, SEASON_STEPS): d phase / d log pace.
     """
-    count = months * PARTS
-    lag = np.arange(count) / (12 * PARTS)
-    average = np.zeros((months, count))
-    offset = np.arange(1 - PARTS, PARTS)
-    share = (PARTS - np.abs(offset)) / PARTS**2
-    for k in range(months):
-        np.add.at(average[k], np.abs(k * PARTS + offset), share)
-    return lag, average
+    repeat = 12 * PARTS // SEASON_STEPS
+    pace = np.exp(log_pace)
+    each = np.repeat(pace, repeat)
+    whole = each.sum()
+    phase = (np.cumsum(each) - each / 2) / whole
+    parts = 12 * PARTS
+    passed = np.tril(np.ones((parts, parts)), -1) + np.eye(parts) / 2
+    passed = passed.reshape(parts, SEASON_STEPS, repeat).sum(axis=2)
+    return phase, (passed - repeat * phase[:, None]) * pace / whole
+
+
+def season_shape(phase: FloatArray, shape: float) -> tuple[FloatArray, FloatArray]:
+    """Correlation of the season between parts of a year, and 2 sin^2(pi D) / shape^2."""
+    apart = 2 * np.sin(np.pi * (phase[:, None] - phase)) ** 2 / shape**2
+    return np.exp(-apart), apart
+
+
+def matern(lag: FloatArray, duration: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Matern-3/2 correlation, x = sqrt(3) |lag| / duration, and exp(-x)."""
+    x = np.sqrt(3) / duration * np.abs(lag)
+    fall = np.exp(-x)
+    return (1 + x) * fall, x, fall
+
+
+def fine_covariance(months: TimeArray, h: Hyperparameters) -> FloatArray:
+    """Prior covariance, level aside, between all parts of the months, (m/yr)^2."""
+    n = len(months)
+    part = np.arange(n * PARTS)
+    calendar = (part + int(months[0].astype(int)) % 12 * PARTS) % (12 * PARTS)
+    year, _ = season_shape(season_phase(h.season_log_pace())[0], h.shape)
+    decay = np.exp(-part / (12 * PARTS * h.memory))
+    out = year[np.ix_(calendar, calendar)]
+    out *= h.season**2 * linalg.toeplitz(decay)
+    pace = np.repeat(np.exp(h.event_log_pace(months)), PARTS) / (12 * PARTS)
+    clock = np.cumsum(pace) - pace / 2
+    out += h.event**2 * matern(clock[:, None] - clock, h.duration)[0]
+    return out
 
 
 @dataclass(frozen=True)
@@ -107,7 +128,7 @@ class MonthPrior:
 
     modes: FloatArray  #: (n, r): months = modes @ z with z ~ N(0, I), strongest first
     lost: FloatArray  #: (n,) prior variance of the modes that were left out, (m/yr)^2
-    variance: float  #: prior variance of a month about the level, (m/yr)^2
+    variance: FloatArray  #: (n,) prior variance of each month about the level, (m/yr)^2
     pair_modes: FloatArray  #: (p, r): displacement of a pair per unit of a mode, m
     unresolved: FloatArray  #: (p,) variance of the displacement that no mode knows, m^2
     design: FloatArray  #: (p, n): displacement (m) = design @ months
@@ -134,11 +155,11 @@ class MonthPrior:
 def month_prior(network: PairNetwork, h: Hyperparameters) -> MonthPrior:
     """Bring the prior ``h`` to a network: covariance of months, months to pairs, remainder."""
     n = len(network.months)
-    lag, average = month_lags(n)
-    fine, _ = kernel(lag, h)
-    covariance = linalg.toeplitz(average @ fine)
-    variance = float(covariance[0, 0])
-    design, unresolved = _predict_pairs(network, fine, covariance)
+    fine = fine_covariance(network.months, h)
+    to_month = fine.reshape(n * PARTS, n, PARTS).mean(axis=2)
+    covariance = to_month.reshape(n, PARTS, n).mean(axis=1)
+    variance = np.diag(covariance).copy()
+    design, unresolved = _predict_pairs(network, fine, to_month, covariance)
     values, vectors = linalg.eigh(covariance + h.level**2)
     modes = vectors * np.sqrt(np.maximum(values, 0.0))
     modes = np.ascontiguousarray(modes[:, ::-1])
@@ -147,21 +168,13 @@ def month_prior(network: PairNetwork, h: Hyperparameters) -> MonthPrior:
 
 
 def _predict_pairs(
-    network: PairNetwork, fine: FloatArray, covariance: FloatArray
+    network: PairNetwork, fine: FloatArray, to_month: FloatArray, covariance: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Best linear prediction of displacements from months, unbiased for any level."""
     n = len(network.months)
-    overlaps = network.overlap_years()
-    parts = network.overlap_years(PARTS)
+    overlaps, parts = network.overlap_years(), network.overlap_years(PARTS)
     baseline = network.baseline_years
-    # Covariance of every part with every month: that of the parts, averaged over each month.
-    both = np.concatenate([fine[:0:-1], fine])  # lags -(m - 1) ... m - 1
-    running = np.concatenate([[0.0], np.cumsum(both)])
-    part, month = np.ogrid[: n * PARTS, :n]
-    begin = part - month * PARTS + (n - 1) * PARTS
-    to_month = (running[begin + PARTS] - running[begin]) / PARTS
-
-    nugget = covariance + _NUGGET * covariance[0, 0] * np.eye(n)
+    nugget = covariance + _NUGGET * np.trace(covariance) / n * np.eye(n)
     factor = linalg.cho_factor(nugget, lower=True)
     ones = linalg.cho_solve(factor, np.ones(n))
     ones /= ones.sum()
@@ -169,27 +182,22 @@ def _predict_pairs(
     unresolved = np.empty(len(baseline))
     for first in range(0, len(baseline), _CHUNK):
         some = slice(first, first + _CHUNK)
-        overlap = overlaps[some].toarray()
-        cross = parts[some] @ to_month
+        overlap, part = overlaps[some].toarray(), parts[some]
+        cross = part @ to_month
         rows = overlap + linalg.cho_solve(factor, (cross - overlap @ covariance).T).T
         # A constant velocity must give exactly velocity x baseline, whatever the level.
         rows += (baseline[some] - rows.sum(axis=1))[:, None] * ones
         known = 2 * np.einsum("ij,ij->i", rows, cross)
         known -= np.einsum("ij,ij->i", rows @ covariance, rows)
-        design[some], unresolved[some] = rows, -known
-    unresolved += _own_variance(parts, fine)
+        design[some], unresolved[some] = rows, _own_variance(part, fine) - known
     return design, np.maximum(unresolved, 0.0)
 
 
 def _own_variance(parts: sparse.csr_array, fine: FloatArray) -> FloatArray:
     """Prior variance of each pair's displacement about the level, m^2."""
-    pointer, data = parts.indptr, parts.data
-    widths = np.diff(pointer)
-    out = np.empty(len(widths))
-    for width in np.unique(widths):
-        rows = np.flatnonzero(widths == width)
-        block = linalg.toeplitz(fine[:width])
-        for some in np.array_split(rows, 1 + len(rows) // _CHUNK):
-            share = data[pointer[some][:, None] + np.arange(width)]
-            out[some] = np.einsum("ij,ij->i", share @ block, share)
+    out = np.empty(parts.shape[0])
+    for i in range(len(out)):
+        some = slice(parts.indptr[i], parts.indptr[i + 1])
+        share, begin = parts.data[some], parts.indices[some][0]
+        out[i] = share @ fine[begin : begin + len(share), begin : begin + len(share)] @ share
     return out

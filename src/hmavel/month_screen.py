@@ -1,16 +1,18 @@
 """False matches: each pair of a cell is held against what all its other pairs predict.
 
 First under a loose prior that any glacier could obey, so that a surge is not taken for a
-false match; then under the prior that was learnt.
+false match; then under the prior that was learnt. Many cells at once: here scene errors count
+as each pair's own, so that all that differs between cells is a small matrix of modes.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hmavel._types import FloatArray
+from hmavel._types import BoolArray, FloatArray
 from hmavel.month_gp import Cell, Design, SceneErrors, leave_out
 from hmavel.month_kernel import Hyperparameters, MonthPrior, month_prior
 from hmavel.network import PairNetwork
@@ -24,32 +26,118 @@ _FLOOR = 1e-6
 #: Standard deviation of the loose prior, m/yr, at least; and its share of the cell's level.
 _LOOSE_EVENT = 150.0
 _LOOSE_SHARE = 0.5
-_LOOSE_DURATION = 0.3
+_LOOSE_DURATION = 0.4
+#: Share of the loose prior's sd that its modes need not explain.
+_LOOSE_CUT = 0.15
+#: Pairs whose mode products are held at one time.
+_CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs of several cells; arrays (cells, p), with harmless numbers where not valid."""
+
+    d: FloatArray  #: displacement, m
+    variance: FloatArray  #: of the match, m^2
+    weight: FloatArray  #: 0 ... 1
+    valid: BoolArray
+
+    def take(self, cells: NDArray[np.intp]) -> Batch:
+        """Return some of the cells."""
+        return Batch(self.d[cells], self.variance[cells], self.weight[cells], self.valid[cells])
+
+    def cell(self, c: int) -> Cell:
+        """Return the valid pairs of one cell."""
+        i = np.flatnonzero(self.valid[c])
+        return Cell(i, self.d[c, i], self.variance[c, i], self.weight[c, i])
+
+
+def make_batch(network: PairNetwork, v: FloatArray, sigma: FloatArray) -> Batch:
+    """Turn velocities (p, cells), NaN = missing, into displacements of cells, weights 1."""
+    valid = (np.isfinite(v) & np.isfinite(sigma)).T
+    years = network.baseline_years
+    d = np.where(valid, v.T * years, 0.0)
+    variance = np.where(valid, (sigma.T * years) ** 2, 1.0)
+    return Batch(d, variance, np.ones(d.shape), valid)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How each pair agrees with the others; arrays (cells, p) unless said."""
+
+    misfit: FloatArray  #: m
+    variance: FloatArray  #: what the misfit should have if the match is right, m^2
+    log_evidence: FloatArray  #: (cells,) constants aside
 
 
 def loose_prior(network: PairNetwork, level: float, speed: float) -> MonthPrior:
     """Make a prior that lets a month be almost anything: sd 150 m/yr, or half of ``speed``."""
     event = max(_LOOSE_EVENT, _LOOSE_SHARE * speed)
     loose = Hyperparameters(level, 1e-3, 1.0, 10.0, event, _LOOSE_DURATION)
-    # Modes that a 16-day pair could not see (its sigma is some 50 m/yr) need not be solved.
-    return month_prior(network, loose).cut((event / 30) ** 2)
+    return month_prior(network, loose).cut((_LOOSE_CUT * event) ** 2)
 
 
-def first_weights(prior: MonthPrior, scenes: SceneErrors, cell: Cell, rounds: int = 5) -> Cell:
-    """Weigh the pairs of a cell under the loose prior, from equal weights."""
-    design = Design(prior, scenes)
-    cell = replace(cell, weight=np.ones(len(cell.d)))
+def agree(prior: MonthPrior, scenes: SceneErrors, batch: Batch) -> Agreement:
+    """Predict each pair of each cell from the cell's other pairs.
+
+    Like ``month_gp.leave_out`` with independent scenes, for many cells in a few products:
+    the normal matrices are weighted sums of the pairs' mode products, and the leverages are
+    sums of the same products weighted by the inverse matrices.
+    """
+    g = prior.pair_modes
+    cells, (p, r) = len(batch.d), g.shape
+    own = scenes.variance * prior.parameters.noise**2 + prior.unresolved
+    total = batch.variance * prior.parameters.noise**2 + own
+    w = np.where(batch.valid, batch.weight / total, 0.0)
+    low, high = np.tril_indices(r)
+    packed: FloatArray = np.zeros((cells, len(low)))
+    for first in range(0, p, _CHUNK):
+        some = slice(first, first + _CHUNK)
+        packed += w[:, some] @ (g[some, low] * g[some, high])
+    normal = np.zeros((cells, r, r))
+    normal[:, low, high] = packed
+    normal[:, high, low] = packed
+    normal[:, np.arange(r), np.arange(r)] += 1.0
+    inverse = np.linalg.inv(normal)
+    right = (w * batch.d) @ g
+    modes = np.einsum("cij,cj->ci", inverse, right)
+    packed = inverse[:, low, high] * np.where(low == high, 1.0, 2.0)
+    spread = np.empty((cells, p))
+    for first in range(0, p, _CHUNK):
+        some = slice(first, first + _CHUNK)
+        spread[:, some] = packed @ (g[some, low] * g[some, high]).T
+    rest = np.maximum(1.0 - spread * w, 1e-9)
+    quad = (w * batch.d**2).sum(axis=1) - np.einsum("ci,ci->c", right, modes)
+    log_det = np.linalg.slogdet(normal)[1]
+    log_det += np.log(np.where(batch.valid, total / batch.weight, 1.0)).sum(axis=1)
+    misfit = (batch.d - modes @ g.T) / rest
+    return Agreement(misfit, total + spread / rest, -0.5 * (quad + log_det))
+
+
+def first_weights(
+    prior: MonthPrior, scenes: SceneErrors, batch: Batch, rounds: int = 4
+) -> Batch:
+    """Weigh the pairs of cells under the loose prior, from equal weights."""
+    batch = replace(batch, weight=np.ones(batch.d.shape))
     for turn in range(rounds):
-        left = leave_out(design, cell)
+        found = agree(prior, scenes, batch)
         # Many false matches at once hide each other: lower them all a little first.
-        mild = 1 / (1 + left.misfit**2 / left.variance / 4)
-        strict = match_weights(left.misfit, left.variance)
-        cell = replace(cell, weight=mild if turn < 2 else strict)
-    return cell
+        mild = 1 / (1 + found.misfit**2 / found.variance / 4)
+        strict = match_weights(found.misfit, found.variance)
+        batch = replace(batch, weight=mild if turn < 2 else strict)
+    return batch
 
 
-def reweigh(design: Design, cell: Cell, rounds: int = 2) -> Cell:
-    """Weigh the pairs of a cell again under the learnt prior, from the weights it has."""
+def reweigh(prior: MonthPrior, scenes: SceneErrors, batch: Batch, rounds: int = 2) -> Batch:
+    """Weigh the pairs of cells again under the learnt prior, from the weights they have."""
+    for _ in range(rounds):
+        found = agree(prior, scenes, batch)
+        batch = replace(batch, weight=match_weights(found.misfit, found.variance))
+    return batch
+
+
+def reweigh_cell(design: Design, cell: Cell, rounds: int = 2) -> Cell:
+    """Do the same to one cell, with the scene errors shared as they are."""
     for _ in range(rounds):
         left = leave_out(design, cell)
         cell = replace(cell, weight=match_weights(left.misfit, left.variance))
@@ -65,4 +153,5 @@ def match_weights(misfit: FloatArray, variance: FloatArray) -> FloatArray:
     """
     right: FloatArray = np.exp(-0.5 * misfit**2 / variance) / np.sqrt(2 * np.pi * variance)
     right *= 1 - FALSE_SHARE
-    return np.maximum(right / (right + FALSE_SHARE / (2 * FALSE_REACH)), _FLOOR)
+    weight: FloatArray = right / (right + FALSE_SHARE / (2 * FALSE_REACH))
+    return np.maximum(weight, _FLOOR)
