@@ -29,19 +29,21 @@ static inline vec taper(vec x, float n, float beta)
 
 typedef struct {
     float *re, *im;           /* (n, n + 1) vecs: the window pair, then its spectrum */
-    float *q_re, *q_im;       /* (n/2, n/2, 2) vecs: W Q of the half plane */
+    float *q_re, *q_im;       /* (n/2-1, n/2-1, 2) vecs: W Q of the half plane, see cross_spectrum */
     float *inv_w;             /* 1 / W */
     float *w;                 /* robust factor on W */
-    float *ref_row, *ref_col; /* (n) taper of the reference, the same for all lanes */
+    float *ref_row, *ref_col; /* (n) vecs: taper of the reference */
     float *sec_row, *sec_col; /* (n) vecs: taper of the secondary, shifted lane by lane */
     float *er_re, *er_im;     /* (n/2) vecs: exp(-i omega_k d) along rows and columns */
     float *ec_re, *ec_im;
+    float *a_re, *a_im, *b_re, *b_im; /* (n) vecs: two lines at hand */
+    vec squares;              /* sum W^2 */
 } work;
 
 static size_t scratch_floats(int n)
 {
     size_t window = (size_t)n * (size_t)(n + 1), half = (size_t)n * (size_t)n / 2;
-    return ((size_t)2 * window + 4 * half + 4 * (size_t)n + 4 * (size_t)n / 2) * HMK_LANES;
+    return ((size_t)2 * window + 4 * half + 10 * (size_t)n) * HMK_LANES;
 }
 
 static work lay_out(int n, float *scratch)
@@ -57,6 +59,9 @@ static work lay_out(int n, float *scratch)
     k.sec_row = k.ref_col + line, k.sec_col = k.sec_row + line;
     k.er_re = k.sec_col + line, k.er_im = k.er_re + line / 2;
     k.ec_re = k.er_im + line / 2, k.ec_im = k.ec_re + line / 2;
+    k.a_re = k.ec_im + line / 2, k.a_im = k.a_re + line;
+    k.b_re = k.a_im + line, k.b_im = k.b_re + line;
+    k.squares = splat(0);
     return k;
 }
 
@@ -71,97 +76,112 @@ static inline void gather_row(const float *const *from, ptrdiff_t at, int n, flo
             to[j * HMK_LANES + l] = from[l][at + j];
 }
 
-/* Both windows into re (reference) and im (secondary): tapered means subtracted, tapered,
- * invalid pixels 0. A pixel counts where both windows are valid, so that the two masked
- * windows have one shape and the mask pins nothing. */
-static void load_windows(const hmk_window *win, const hmk_batch *batch, const work *k,
-                         hmk_patch *patch)
-{
-    const int n = win->n, pitch = (n + 1) * HMK_LANES;
-    const vec shift_row = load(batch->shift_row), shift_col = load(batch->shift_col);
+typedef struct {
+    vec a, b, weight_a, weight_b; /* tapered sums of pixels and of tapers */
+    vec count_a, count_b, count;  /* valid pixels: each window's, both windows' */
+} totals;
 
+/* Add one row of both windows, column tapers only. Few rows hold an invalid pixel; whether one
+ * does shows in a sum of zeros. */
+static inline void add_row(const work *k, int n, const float *re, const float *im, totals *t)
+{
+    vec a = splat(0), b = splat(0), zero = splat(0);
+    for (int j = 0; j < n * HMK_LANES; j += HMK_LANES) {
+        vec x = load(re + j), y = load(im + j);
+        a += load(k->ref_col + j) * x, b += load(k->sec_col + j) * y;
+        zero += (x - x) + (y - y);
+    }
+    if (none(zero != 0)) {
+        t->a = a, t->b = b;
+        t->weight_a = load(k->b_re), t->weight_b = load(k->b_re + HMK_LANES);
+        t->count_a = t->count_b = t->count = splat((float)n);
+        return;
+    }
+    *t = (totals){splat(0), splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
+    for (int j = 0; j < n * HMK_LANES; j += HMK_LANES) {
+        vec x = load(re + j), y = load(im + j);
+        mask ok_x = vfinite(x), ok_y = vfinite(y), ok = ok_x & ok_y;
+        vec wx = only(ok, load(k->ref_col + j)), wy = only(ok, load(k->sec_col + j));
+        t->a += wx * only(ok, x), t->b += wy * only(ok, y);
+        t->weight_a += wx, t->weight_b += wy;
+        t->count_a += only(ok_x, splat(1)), t->count_b += only(ok_y, splat(1));
+        t->count += only(ok, splat(1));
+    }
+}
+
+static void make_tapers(const hmk_window *win, const hmk_batch *batch, const work *k)
+{
+    const int n = win->n;
+    const vec shift_row = load(batch->shift_row), shift_col = load(batch->shift_col);
+    vec sum_ref = splat(0), sum_sec = splat(0);
     for (int i = 0; i < n; i++) {
         vec x = splat((float)i - win->centre_row), y = splat((float)i - win->centre_col);
+        vec ref = taper(y, (float)n, win->beta), sec = taper(y - shift_col, (float)n, win->beta);
         store(k->ref_row + i * HMK_LANES, taper(x, (float)n, win->beta));
-        store(k->ref_col + i * HMK_LANES, taper(y, (float)n, win->beta));
         store(k->sec_row + i * HMK_LANES, taper(x - shift_row, (float)n, win->beta));
-        store(k->sec_col + i * HMK_LANES, taper(y - shift_col, (float)n, win->beta));
+        store(k->ref_col + i * HMK_LANES, ref), store(k->sec_col + i * HMK_LANES, sec);
+        sum_ref += ref, sum_sec += sec;
     }
+    store(k->b_re, sum_ref), store(k->b_re + HMK_LANES, sum_sec); /* for add_row */
+}
 
-    vec sum_a = splat(0), sum_b = splat(0), sum_wa = splat(0), sum_wb = splat(0);
-    vec count_a = splat(0), count_b = splat(0), count = splat(0);
+/* Both windows into re (reference) and im (secondary), tapered means subtracted, tapered, and
+ * their rows transformed. A pixel counts where both windows are valid, so that the two masked
+ * windows have one shape and the mask pins nothing. Returns the sum of their squares. */
+static vec load_windows(const hmk_window *win, const hmk_batch *batch, const work *k,
+                        hmk_patch *patch)
+{
+    const int n = win->n, pitch = (n + 1) * HMK_LANES;
+    make_tapers(win, batch, k);
+    totals t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
     for (int i = 0; i < n; i++) {
         float *re = k->re + (size_t)i * pitch, *im = k->im + (size_t)i * pitch;
         gather_row(batch->reference, i * batch->stride, n, re);
         gather_row(batch->secondary, i * batch->stride, n, im);
-        vec row_a = splat(0), row_b = splat(0), row_wa = splat(0), row_wb = splat(0);
-        for (int j = 0; j < n; j++) {
-            vec a = load(re + j * HMK_LANES), b = load(im + j * HMK_LANES);
-            mask ok_a = vfinite(a), ok_b = vfinite(b), ok = ok_a & ok_b;
-            count_a += only(ok_a, splat(1)), count_b += only(ok_b, splat(1));
-            count += only(ok, splat(1));
-            vec wa = only(ok, load(k->ref_col + j * HMK_LANES));
-            vec wb = only(ok, load(k->sec_col + j * HMK_LANES));
-            row_wa += wa, row_wb += wb;
-            row_a += wa * only(ok, a), row_b += wb * only(ok, b);
-        }
-        vec wr = load(k->ref_row + i * HMK_LANES), ws = load(k->sec_row + i * HMK_LANES);
-        sum_a += wr * row_a, sum_wa += wr * row_wa;
-        sum_b += ws * row_b, sum_wb += ws * row_wb;
+        totals row;
+        add_row(k, n, re, im, &row);
+        vec wa = load(k->ref_row + i * HMK_LANES), wb = load(k->sec_row + i * HMK_LANES);
+        t.a += wa * row.a, t.weight_a += wa * row.weight_a;
+        t.b += wb * row.b, t.weight_b += wb * row.weight_b;
+        t.count_a += row.count_a, t.count_b += row.count_b, t.count += row.count;
     }
     const float area = 1.0f / ((float)n * (float)n);
-    store(patch->valid_reference, count_a * area);
-    store(patch->valid_secondary, count_b * area);
-    store(patch->valid_both, count * area);
+    store(patch->valid_reference, t.count_a * area);
+    store(patch->valid_secondary, t.count_b * area);
+    store(patch->valid_both, t.count * area);
+    const int whole = none(t.count != (float)(n * n));
 
-    vec mean_a = sum_a / vmax(sum_wa, splat(1e-6f));
-    vec mean_b = sum_b / vmax(sum_wb, splat(1e-6f));
+    vec mean_a = t.a / vmax(t.weight_a, splat(1e-6f));
+    vec mean_b = t.b / vmax(t.weight_b, splat(1e-6f));
     vec power_a = splat(0), power_b = splat(0);
+    const line_function along = line_of(n);
     for (int i = 0; i < n; i++) {
         float *re = k->re + (size_t)i * pitch, *im = k->im + (size_t)i * pitch;
-        vec wr = load(k->ref_row + i * HMK_LANES), ws = load(k->sec_row + i * HMK_LANES);
-        for (int j = 0; j < n; j++) {
-            vec a = load(re + j * HMK_LANES), b = load(im + j * HMK_LANES);
-            mask ok = vfinite(a) & vfinite(b);
-            a = only(ok, (a - mean_a) * (wr * load(k->ref_col + j * HMK_LANES)));
-            b = only(ok, (b - mean_b) * (ws * load(k->sec_col + j * HMK_LANES)));
+        vec wa = load(k->ref_row + i * HMK_LANES), wb = load(k->sec_row + i * HMK_LANES);
+        float *to_re = win->fft ? re : k->a_re, *to_im = win->fft ? im : k->a_im;
+        for (int j = 0; j < n * HMK_LANES; j += HMK_LANES) {
+            vec x = load(re + j), y = load(im + j);
+            vec a = (x - mean_a) * (wa * load(k->ref_col + j));
+            vec b = (y - mean_b) * (wb * load(k->sec_col + j));
+            if (!whole) {
+                mask ok = vfinite(x) & vfinite(y);
+                a = only(ok, a), b = only(ok, b);
+            }
             power_a += a * a, power_b += b * b;
-            store(re + j * HMK_LANES, a), store(im + j * HMK_LANES, b);
+            store(to_re + j, a), store(to_im + j, b);
         }
+        if (!win->fft)
+            along(k->a_re, k->a_im, HMK_LANES, re, im, HMK_LANES);
     }
     /* Rounding leaves about 1e-6 of the mean in a constant patch: that is no texture. */
     vec floor_a = 1e-5f * (1.0f + vabs(mean_a)), floor_b = 1e-5f * (1.0f + vabs(mean_b));
-    mask flat = (power_a <= sum_wa * floor_a * floor_a) | (power_b <= sum_wb * floor_b * floor_b);
+    mask flat = (power_a <= t.weight_a * floor_a * floor_a) |
+                (power_b <= t.weight_b * floor_b * floor_b);
     store(patch->texture, only(~flat, splat(1)));
+    return power_a + power_b;
 }
 
 /* ---- cross-spectrum ------------------------------------------------------------------ */
-
-static void transform(const hmk_window *win, float *re, float *im)
-{
-    const int n = win->n;
-    const size_t pitch = (size_t)(n + 1) * HMK_LANES;
-    if (win->fft) {
-        hmk_fft_run(win->fft, re, im);
-        return;
-    }
-    lines(n, re, im, HMK_LANES, n, pitch); /* along rows */
-    lines(n, re, im, pitch, n, HMK_LANES); /* along columns */
-}
-
-/* C = A B* at bin (r, c) of the packed spectrum Z = FFT(a + i b):
- * C = (Re Z+ Im Z- + Re Z- Im Z+) / 2 + i (|Z+|^2 - |Z-|^2) / 4, Z+- = Z(+-k). */
-static inline void cross_bin(const work *k, int n, int r, int c, vec *re, vec *im)
-{
-    const size_t pitch = (size_t)(n + 1) * HMK_LANES;
-    const size_t plus = (size_t)r * pitch + (size_t)c * HMK_LANES;
-    const size_t minus =
-        (size_t)(r ? n - r : 0) * pitch + (size_t)(c ? n - c : 0) * HMK_LANES;
-    vec p = load(k->re + plus), q = load(k->im + plus);
-    vec r_ = load(k->re + minus), s = load(k->im + minus);
-    *re = 0.5f * (p * s + q * r_);
-    *im = 0.25f * ((p * p + q * q) - (r_ * r_ + s * s));
-}
 
 /* Weighted unit phasor W Q = C / |C| W(|C|), and 1 / W. */
 static inline void weigh(hmk_weight weight, vec re, vec im, vec least, vec *q_re, vec *q_im,
@@ -176,56 +196,84 @@ static inline void weigh(hmk_weight weight, vec re, vec im, vec least, vec *q_re
     *q_im = only(some, im * scale);
 }
 
-/* The half plane k_col = 0 ... n/2-1, k_row = 0, +-1 ... +-(n/2-1), as pairs +-k_row, without
- * the mean and the bins that the other half repeats. The bins next to Nyquist go too: a taper
- * mixes into them what lies beyond, whose phase runs the other way (a bias of 0.001 px on
- * texture that is not band-limited). */
-static inline int in_use(int n, int r, int c, int side)
+/* Column c of the packed spectrum, rows transformed already, to a line at hand. */
+static inline void column(const hmk_window *win, const work *k, int c, float *re, float *im)
 {
-    const int top = n / 2 - 1;
-    return r < top && c < top && (c == 0 ? side == 0 && r > 0 : side == 0 || r > 0);
+    const int n = win->n;
+    const size_t pitch = (size_t)(n + 1) * HMK_LANES;
+    const float *from_re = k->re + c * HMK_LANES, *from_im = k->im + c * HMK_LANES;
+    if (!win->fft) {
+        line_of(n)(from_re, from_im, pitch, re, im, HMK_LANES);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        store(re + i * HMK_LANES, load(from_re + (size_t)i * pitch));
+        store(im + i * HMK_LANES, load(from_im + (size_t)i * pitch));
+    }
 }
 
-static void cross_spectrum(const hmk_window *win, const work *k)
+/* C = A B* from the packed spectrum Z = FFT(a + i b):
+ * C = (Re Z+ Im Z- + Re Z- Im Z+) / 2 + i (|Z+|^2 - |Z-|^2) / 4, Z+- = Z(+-k).
+ *
+ * Of the half plane, k_col = 0 ... n/2-2 and k_row = 0, +-1 ... +-(n/2-2), as pairs +-k_row;
+ * the mean and the bins that the other half repeats are zero. The Nyquist bins are left out,
+ * and those next to them too: a taper mixes into them what lies beyond, whose phase runs the
+ * other way (a bias of 0.001 px on texture that is not band-limited). */
+static void cross_spectrum(const hmk_window *win, work *k, vec power)
 {
-    const int n = win->n, h = n / 2;
+    const int n = win->n, top = n / 2 - 1;
+    if (win->fft)
+        hmk_fft_run(win->fft, k->re, k->im);
     /* Negligible means: below 1e-6 of the mean amplitude of the two spectra. */
-    vec power = splat(0);
-    for (int r = 0; r < n; r++)
-        for (int c = 0; c < n; c++) {
-            size_t at = ((size_t)r * (size_t)(n + 1) + (size_t)c) * HMK_LANES;
-            vec p = load(k->re + at), q = load(k->im + at);
-            power += p * p + q * q;
-        }
-    vec least = power * (0.5e-6f / ((float)n * (float)n));
+    vec least = 0.5e-6f * power;
     least = least * least;
+    vec squares = splat(0);
     float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w;
-    for (int c = 0; c < h; c++)
-        for (int r = 0; r < h; r++)
+    for (int c = 0; c < top; c++) {
+        column(win, k, c, k->a_re, k->a_im);
+        const float *minus_re = k->a_re, *minus_im = k->a_im;
+        if (c > 0) {
+            column(win, k, n - c, k->b_re, k->b_im);
+            minus_re = k->b_re, minus_im = k->b_im;
+        }
+        for (int r = 0; r < top; r++)
             for (int side = 0; side < 2; side++) {
-                vec a = splat(0), b = splat(0), iw = splat(0);
-                int row = side ? n - r : r;
-                if (in_use(n, r, c, side)) {
-                    cross_bin(k, n, row, c, &a, &b);
-                    weigh(win->weight, a, b, least, &a, &b, &iw);
+                vec re = splat(0), im = splat(0), iw = splat(0);
+                if (c == 0 ? side == 0 && r > 0 : side == 0 || r > 0) {
+                    const int at = (side ? n - r : r) * HMK_LANES;
+                    const int opposite = r == 0 ? 0 : (side ? r : n - r) * HMK_LANES;
+                    vec p = load(k->a_re + at), q = load(k->a_im + at);
+                    vec s = load(minus_re + opposite), t = load(minus_im + opposite);
+                    re = 0.5f * (p * t + q * s);
+                    im = 0.25f * ((p * p + q * q) - (s * s + t * t));
+                    weigh(win->weight, re, im, least, &re, &im, &iw);
                 }
-                store(q_re, a), store(q_im, b), store(inv_w, iw);
+                squares += re * re + im * im;
+                store(q_re, re), store(q_im, im), store(inv_w, iw);
                 q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES;
             }
+    }
+    k->squares = squares;
+}
+
+/* How far a sum W cos psi lies above what chance makes of random phases, in its own
+ * standard deviations. */
+static inline vec evidence_of(const hmk_window *win, const work *k, vec sum)
+{
+    return sum * vrsqrt(vmax(0.5f * k->squares, splat(1e-30f))) * (1.0f / win->inflation);
 }
 
 /* ---- coarse: peak of the correlation surface ------------------------------------------- */
 
-/* sum W, and sum W^2. */
-static void total_weight(const work *k, int n, vec *sum, vec *squares)
+static vec total_weight(const work *k, int n)
 {
-    *sum = *squares = splat(0);
-    for (size_t at = 0; at < (size_t)n * (size_t)n / 2 * HMK_LANES; at += HMK_LANES) {
+    const int top = n / 2 - 1;
+    vec sum = splat(0);
+    for (int at = 0; at < top * top * 2 * HMK_LANES; at += HMK_LANES) {
         vec re = load(k->q_re + at), im = load(k->q_im + at);
-        vec square = re * re + im * im;
-        *squares += square;
-        *sum += square * load(k->inv_w + at);
+        sum += (re * re + im * im) * load(k->inv_w + at);
     }
+    return sum;
 }
 
 /* Spread W Q over the half plane and transform: re becomes the surface, whose height is
@@ -233,26 +281,40 @@ static void total_weight(const work *k, int n, vec *sum, vec *squares)
  * part of the half plane's; that of conj(Q) is the forward transform of Q, mirrored.) */
 static void surface(const hmk_window *win, const work *k)
 {
-    const int n = win->n, h = n / 2;
-    const size_t pitch = (size_t)(n + 1) * HMK_LANES;
-    memset(k->re, 0, (size_t)n * pitch * sizeof *k->re);
-    memset(k->im, 0, (size_t)n * pitch * sizeof *k->im);
+    const int n = win->n, top = n / 2 - 1;
+    const size_t pitch = (size_t)(n + 1) * HMK_LANES, size = (size_t)n * HMK_LANES;
     const float *q_re = k->q_re, *q_im = k->q_im;
-    for (int c = 0; c < h; c++)
-        for (int r = 0; r < h; r++)
+    if (win->fft) {
+        memset(k->re, 0, (size_t)n * pitch * sizeof *k->re);
+        memset(k->im, 0, (size_t)n * pitch * sizeof *k->im);
+    }
+    memset(k->a_re, 0, size * sizeof *k->a_re);
+    memset(k->a_im, 0, size * sizeof *k->a_im);
+    for (int c = 0; c < top; c++) {
+        float *to_re = win->fft ? k->re + c * HMK_LANES : k->a_re;
+        float *to_im = win->fft ? k->im + c * HMK_LANES : k->a_im;
+        const size_t apart = win->fft ? pitch : HMK_LANES;
+        for (int r = 0; r < top; r++)
             for (int side = 0; side < 2; side++) {
-                if (in_use(n, r, c, side)) {
-                    size_t at = (size_t)(side ? n - r : r) * pitch + (size_t)c * HMK_LANES;
-                    store(k->re + at, load(q_re)), store(k->im + at, load(q_im));
-                }
+                const size_t at = (size_t)(side ? n - r : r) * apart;
+                if (side == 0 || r > 0)
+                    store(to_re + at, load(q_re)), store(to_im + at, load(q_im));
                 q_re += HMK_LANES, q_im += HMK_LANES;
             }
+        if (!win->fft)
+            line_of(n)(k->a_re, k->a_im, HMK_LANES, k->re + c * HMK_LANES,
+                       k->im + c * HMK_LANES, pitch);
+    }
     if (win->fft) {
         hmk_fft_run(win->fft, k->re, k->im);
         return;
     }
-    lines(n, k->re, k->im, pitch, h - 1, HMK_LANES); /* the other columns are empty */
-    lines(n, k->re, k->im, HMK_LANES, n, pitch);
+    for (int i = 0; i < n; i++) { /* the columns from `top` on are empty */
+        float *re = k->re + (size_t)i * pitch, *im = k->im + (size_t)i * pitch;
+        memset(re + top * HMK_LANES, 0, (size_t)(n - top) * HMK_LANES * sizeof *re);
+        memset(im + top * HMK_LANES, 0, (size_t)(n - top) * HMK_LANES * sizeof *im);
+        line_of(n)(re, im, HMK_LANES, re, im, HMK_LANES);
+    }
 }
 
 /* A second match closer than this to the first is the same match. */
@@ -269,11 +331,9 @@ static void kernel_peak(const hmk_window *win, const hmk_batch *batch, float *sc
     const int n = win->n, h = n / 2;
     const size_t pitch = (size_t)(n + 1) * HMK_LANES;
     work k = lay_out(n, scratch);
-    load_windows(win, batch, &k, &out->patch);
-    transform(win, k.re, k.im);
-    cross_spectrum(win, &k);
-    vec sum, squares;
-    total_weight(&k, n, &sum, &squares);
+    vec power = load_windows(win, batch, &k, &out->patch);
+    cross_spectrum(win, &k, power);
+    vec sum = total_weight(&k, n);
     surface(win, &k);
 
     vec best = splat(-1e30f);
@@ -303,7 +363,7 @@ static void kernel_peak(const hmk_window *win, const hmk_batch *batch, float *sc
     }
     vec scale = 1.0f / vmax(sum, splat(1e-30f)); /* a perfect match reaches sum W */
     store(out->peak, best * scale), store(out->second, second * scale);
-    store(out->evidence, best * vrsqrt(vmax(0.5f * squares, splat(1e-30f))) / win->inflation);
+    store(out->evidence, evidence_of(win, &k, best));
     for (int l = 0; l < HMK_LANES; l++) {
         out->row[l] = row[l] >= h ? row[l] - n : row[l];
         out->col[l] = col[l] >= h ? col[l] - n : col[l];
@@ -336,39 +396,84 @@ typedef struct {
     vec value, slope_row, slope_col, rr, rc, cc;
 } sums;
 
-/* For a pair of bins +-k along rows, with e = exp(-i omega_k d_row) = x + i y,
+/* The bins as they are. For a pair +-k along rows, with e = exp(-i omega_k d_row) = x + i y,
  * P = Q+ + Q-, M = Q+ - Q-:  Q+ e + Q- e* = P x + i M y,  Q+ e - Q- e* = M x + i P y. */
-static inline sums correlation(const work *k, int n, int weighted)
+static sums correlation(const work *k, int n)
 {
-    const int h = n / 2;
+    const int top = n / 2 - 1;
     sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
-    const float *q_re = k->q_re, *q_im = k->q_im, *w = k->w;
-    for (int c = 0; c < h; c++) {
-        vec s0r = splat(0), s0i = splat(0), s1r = splat(0), s1i = splat(0);
-        vec s2r = splat(0), s2i = splat(0);
-        for (int r = 0; r < h; r++) {
+    const float *q_re = k->q_re, *q_im = k->q_im;
+    for (int c = 0; c < top; c++) {
+        vec s0r = splat(0), s0i = splat(0), s1r = splat(0), s1i = splat(0), s2r = splat(0);
+        vec s2i = splat(0);
+        for (int r = 0; r < top; r++) {
             vec ar = load(q_re), ai = load(q_im);
             vec br = load(q_re + HMK_LANES), bi = load(q_im + HMK_LANES);
-            if (weighted) {
-                vec wa = load(w), wb = load(w + HMK_LANES);
-                ar *= wa, ai *= wa, br *= wb, bi *= wb;
-            }
             vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
             vec pr = ar + br, pi = ai + bi, mr = ar - br, mi = ai - bi;
             vec er = pr * x - mi * y, ei = pi * x + mr * y;
-            vec f = splat((float)r);
+            const float f = (float)r;
             s0r += er, s0i += ei;
             s1r += f * (mr * x - pi * y), s1i += f * (mi * x + pr * y);
             s2r += (f * f) * er, s2i += (f * f) * ei;
-            q_re += 2 * HMK_LANES, q_im += 2 * HMK_LANES, w += 2 * HMK_LANES;
+            q_re += 2 * HMK_LANES, q_im += 2 * HMK_LANES;
         }
         vec x = load(k->ec_re + c * HMK_LANES), y = load(k->ec_im + c * HMK_LANES);
-        float f = (float)c;
+        const float f = (float)c;
         vec r0 = s0r * x - s0i * y, i0 = s0r * y + s0i * x;
         vec r1 = s1r * x - s1i * y, i1 = s1r * y + s1i * x;
         vec r2 = s2r * x - s2i * y;
         t.value += r0, t.slope_row += i1, t.slope_col += f * i0;
         t.rr += r2, t.rc += f * r1, t.cc += (f * f) * r0;
+    }
+    return t;
+}
+
+/* W Q turned back by the shift: W cos psi and W sin psi of the bin at hand. `side` is 1 for
+ * the negative wave number along rows. */
+INLINE void turned(vec a, vec b, vec cx, vec cy, vec x, vec y, int side, vec *wc, vec *ws)
+{
+    vec u = a * cx - b * cy, v = a * cy + b * cx;
+    *wc = side ? u * x + v * y : u * x - v * y;
+    *ws = side ? v * x - u * y : v * x + u * y;
+}
+
+/* The same sums with each bin multiplied by its robust factor. With `again`, the factors are
+ * multiplied first by ((1 + cos psi) / 2)^6, that is (1 - phi/4)^6; with `first`, they start. */
+INLINE sums robust_sums(const work *k, int n, int again, int first)
+{
+    const int top = n / 2 - 1;
+    sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
+    const float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w;
+    float *w = k->w;
+    for (int c = 0; c < top; c++) {
+        vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
+        vec c0 = splat(0), c1 = splat(0), c2 = splat(0), s0 = splat(0), s1 = splat(0);
+        for (int r = 0; r < top; r++) {
+            vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
+            for (int side = 0; side < 2; side++) {
+                vec wc, ws;
+                turned(load(q_re), load(q_im), cx, cy, x, y, side, &wc, &ws);
+                vec f;
+                if (again) {
+                    f = 0.5f + 0.5f * (wc * load(inv_w));
+                    f = f * f * f;
+                    f = f * f;
+                    if (!first)
+                        f *= load(w);
+                    store(w, f);
+                } else
+                    f = load(w);
+                wc *= f, ws *= f;
+                const float kr = side ? (float)-r : (float)r;
+                c0 += wc, c1 += kr * wc, c2 += (kr * kr) * wc;
+                s0 += ws, s1 += kr * ws;
+                q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES, w += HMK_LANES;
+            }
+        }
+        const float f = (float)c;
+        t.value += c0, t.slope_row += s1, t.slope_col += f * s0;
+        t.rr += c2, t.rc += f * c1, t.cc += (f * f) * c0;
     }
     return t;
 }
@@ -390,81 +495,60 @@ static inline void newton(const sums *t, int n, vec *row, vec *col)
     *col = vmax(vmin(*col + vmax(vmin(dc * px, most), -most), far), -far);
 }
 
-/* Multiply each robust factor by ((1 + cos psi) / 2)^6, that is (1 - phi/4)^6. */
-static void reweight(const work *k, int n, int first)
-{
-    const int h = n / 2;
-    const float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w;
-    float *w = k->w;
-    for (int c = 0; c < h; c++) {
-        vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
-        for (int r = 0; r < h; r++) {
-            vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
-            for (int side = 0; side < 2; side++) {
-                vec a = load(q_re), b = load(q_im);
-                vec u = a * cx - b * cy, v = a * cy + b * cx;
-                vec cosine = (side ? u * x + v * y : u * x - v * y) * load(inv_w);
-                vec f = 0.5f + 0.5f * cosine;
-                f = f * f * f;
-                f = f * f;
-                store(w, first ? f : f * load(w));
-                q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES, w += HMK_LANES;
-            }
-        }
-    }
-}
-
 /* Coherence, SNR, evidence and the sandwich covariance H^-1 J H^-1 of the fit: H its curvature,
  * J the scatter of its slope over the bins. Both take the weights from before the robust
  * rounds: the reweighted ones make their own evidence, and the noise is hardly another. */
 static void judge(const hmk_window *win, const work *k, int robust, hmk_fit *out)
 {
-    const int n = win->n, h = n / 2;
-    vec sw = splat(0), swc = splat(0), sw2 = splat(0), sv = splat(0), svc = splat(0);
+    const int n = win->n, top = n / 2 - 1;
+    vec sw = splat(0), swc = splat(0), sv = splat(0), svc = splat(0);
     vec jrr = splat(0), jrc = splat(0), jcc = splat(0);
     vec hrr = splat(0), hrc = splat(0), hcc = splat(0);
     const float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w, *rob = k->w;
-    for (int c = 0; c < h; c++) {
+    for (int c = 0; c < top; c++) {
         vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
-        const float kc = (float)c;
-        for (int r = 0; r < h; r++) {
+        vec c0 = splat(0), c1 = splat(0), c2 = splat(0);
+        vec j0 = splat(0), j1 = splat(0), j2 = splat(0);
+        for (int r = 0; r < top; r++) {
             vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
             for (int side = 0; side < 2; side++) {
-                vec a = load(q_re), b = load(q_im);
+                vec a = load(q_re), b = load(q_im), wc, ws;
                 vec w = (a * a + b * b) * load(inv_w);
-                vec u = a * cx - b * cy, v = a * cy + b * cx;
-                vec wc = side ? u * x + v * y : u * x - v * y; /* W cos psi */
-                vec ws = side ? v * x - u * y : v * x + u * y; /* W sin psi */
+                turned(a, b, cx, cy, x, y, side, &wc, &ws);
                 vec f = robust ? load(rob) : splat(1);
-                sw += w, swc += wc, sw2 += w * w;
-                sv += f * w, svc += f * wc;
-                const float kr = side ? (float)-r : (float)r;
+                sw += w, sv += f * w, svc += f * wc;
                 vec j = ws * ws;
-                jrr += (kr * kr) * j, jrc += (kr * kc) * j, jcc += (kc * kc) * j;
-                hrr += (kr * kr) * wc, hrc += (kr * kc) * wc, hcc += (kc * kc) * wc;
+                const float kr = side ? (float)-r : (float)r;
+                j0 += j, j1 += kr * j, j2 += (kr * kr) * j;
+                c0 += wc, c1 += kr * wc, c2 += (kr * kr) * wc;
                 q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES, rob += HMK_LANES;
             }
         }
+        const float f = (float)c;
+        swc += c0;
+        jrr += j2, jrc += f * j1, jcc += (f * f) * j0;
+        hrr += c2, hrc += f * c1, hcc += (f * f) * c0;
     }
     const vec tiny = splat(1e-30f);
     store(out->coherence, 0.5f + 0.5f * swc / vmax(sw, tiny));
     store(out->snr, 0.5f + 0.5f * svc / vmax(sv, tiny));
-    store(out->evidence, swc * vrsqrt(vmax(0.5f * sw2, tiny)) / win->inflation);
+    store(out->evidence, evidence_of(win, k, swc));
     vec inv = 1.0f / vmax(hrr * hcc - hrc * hrc, tiny);
     vec a = hcc * inv, b = -hrc * inv, c = hrr * inv; /* H^-1 */
-    const float px2 = (float)((double)n * n / (4 * M_PI * M_PI)) * win->inflation * win->inflation;
+    const float tied = win->inflation * win->inflation;
+    const float px2 = (float)((double)n * n / (4 * M_PI * M_PI)) * tied;
     store(out->var_row, px2 * (a * a * jrr + 2.0f * a * b * jrc + b * b * jcc));
     store(out->var_col, px2 * (b * b * jrr + 2.0f * b * c * jrc + c * c * jcc));
 }
 
-enum { FIRST_STEPS = 3, STEPS_PER_ROUND = 2 };
+/* Newton's steps: a look may start half a pixel off; a fit starts where the last one ended, and
+ * each robust round where the one before it did. */
+enum { STEPS_OF_LOOK = 3, STEPS_OF_FIT = 2 };
 
-static void step(const work *k, int n, int weighted, vec *row, vec *col)
+static inline void turn_to(const work *k, int n, vec row, vec col)
 {
-    phasors(*row, n, k->er_re, k->er_im);
-    phasors(*col, n, k->ec_re, k->ec_im);
-    sums t = weighted ? correlation(k, n, 1) : correlation(k, n, 0);
-    newton(&t, n, row, col);
+    phasors(row, n, k->er_re, k->er_im);
+    phasors(col, n, k->ec_re, k->ec_im);
 }
 
 static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, float *scratch,
@@ -472,31 +556,40 @@ static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, 
 {
     const int n = win->n, robust = full ? win->robust : 0;
     work k = lay_out(n, scratch);
-    load_windows(win, batch, &k, &out->patch);
-    transform(win, k.re, k.im);
-    cross_spectrum(win, &k);
+    vec power = load_windows(win, batch, &k, &out->patch);
+    cross_spectrum(win, &k, power);
 
     vec row = load(batch->shift_row), col = load(batch->shift_col);
-    for (int i = 0; i < FIRST_STEPS; i++)
-        step(&k, n, 0, &row, &col);
+    sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
+    const int steps = full ? STEPS_OF_FIT : STEPS_OF_LOOK;
+    for (int i = 0; i < steps; i++) {
+        turn_to(&k, n, row, col);
+        t = correlation(&k, n);
+        newton(&t, n, &row, &col);
+    }
     for (int round = 0; round < robust; round++) {
-        phasors(row, n, k.er_re, k.er_im);
-        phasors(col, n, k.ec_re, k.ec_im);
-        reweight(&k, n, round == 0);
-        for (int i = 0; i < STEPS_PER_ROUND; i++)
-            step(&k, n, 1, &row, &col);
+        turn_to(&k, n, row, col);
+        t = round == 0 ? robust_sums(&k, n, 1, 1) : robust_sums(&k, n, 1, 0);
+        newton(&t, n, &row, &col);
+    }
+    if (robust) {
+        turn_to(&k, n, row, col);
+        t = robust_sums(&k, n, 0, 0);
+        newton(&t, n, &row, &col);
     }
     store(out->row, row), store(out->col, col);
-    phasors(row, n, k.er_re, k.er_im);
-    phasors(col, n, k.ec_re, k.ec_im);
-    judge(win, &k, robust, out);
+    if (full) {
+        turn_to(&k, n, row, col);
+        judge(win, &k, robust, out);
+    } else
+        store(out->evidence, evidence_of(win, &k, t.value));
 }
 
 /* ---- what this build offers ------------------------------------------------------------ */
 
 static int own_fft(int n)
 {
-    return has_lines(n);
+    return has_line(n);
 }
 
 #define PASTE_(a, b) a##b

@@ -92,7 +92,8 @@ typedef struct {
     /* 1 when this build transforms windows of side n itself. */
     int (*own_fft)(int n);
     void (*peak)(const hmk_window *, const hmk_batch *, float *scratch, hmk_peak *);
-    /* full = 0: no reweighting, a quick look; 1: the whole fit with its quality */
+    /* full = 1: the whole fit with its quality; 0: a quick look without reweighting, which gives
+     * shift, evidence and patch only */
     void (*fit)(const hmk_window *, const hmk_batch *, int full, float *scratch, hmk_fit *);
 } hmk_kernels;
 

@@ -68,8 +68,10 @@ INLINE void dft(int n, vec *re, vec *im)
         dft2(re, im);
 }
 
-/* One line of A x B points, `stride` floats apart, in place. */
-INLINE void line(int a, int b, float *re, float *im, size_t stride)
+/* One line of A x B points, `stride` floats apart, to another, `out` floats apart; the two may
+ * be the same. */
+INLINE void line(int a, int b, const float *re, const float *im, size_t stride, float *to_re,
+                 float *to_im, size_t out)
 {
     const int n = a * b, turn = 64 / n;
     float half_re[64 * HMK_LANES] __attribute__((aligned(64)));
@@ -96,38 +98,40 @@ INLINE void line(int a, int b, float *re, float *im, size_t stride)
         }
         dft(b, x, y);
         for (int j = 0; j < b; j++) {
-            store(re + (size_t)(i + a * j) * stride, x[j]);
-            store(im + (size_t)(i + a * j) * stride, y[j]);
+            store(to_re + (size_t)(i + a * j) * out, x[j]);
+            store(to_im + (size_t)(i + a * j) * out, y[j]);
         }
     }
 }
 
-static void line_16(float *re, float *im, size_t stride)
+static void line_16(const float *re, const float *im, size_t stride, float *to_re, float *to_im,
+                    size_t out)
 {
-    line(4, 4, re, im, stride);
+    line(4, 4, re, im, stride, to_re, to_im, out);
 }
 
-static void line_32(float *re, float *im, size_t stride)
+static void line_32(const float *re, const float *im, size_t stride, float *to_re, float *to_im,
+                    size_t out)
 {
-    line(4, 8, re, im, stride);
+    line(4, 8, re, im, stride, to_re, to_im, out);
 }
 
-static void line_64(float *re, float *im, size_t stride)
+static void line_64(const float *re, const float *im, size_t stride, float *to_re, float *to_im,
+                    size_t out)
 {
-    line(8, 8, re, im, stride);
+    line(8, 8, re, im, stride, to_re, to_im, out);
 }
 
-static inline int has_lines(int n)
+static inline int has_line(int n)
 {
     return n == 16 || n == 32 || n == 64;
 }
 
-/* `count` lines of n points, `apart` floats from one line to the next. */
-static void lines(int n, float *re, float *im, size_t stride, int count, size_t apart)
+typedef void (*line_function)(const float *, const float *, size_t, float *, float *, size_t);
+
+static inline line_function line_of(int n)
 {
-    void (*one)(float *, float *, size_t) = n == 16 ? line_16 : n == 32 ? line_32 : line_64;
-    for (int i = 0; i < count; i++)
-        one(re + (size_t)i * apart, im + (size_t)i * apart, stride);
+    return n == 16 ? line_16 : n == 32 ? line_32 : line_64;
 }
 
 #endif

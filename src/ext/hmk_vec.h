@@ -48,6 +48,14 @@ static inline vec vabs(vec a)
     return (vec)((mask)a & 0x7fffffff);
 }
 
+static inline int none(mask m) /* true in no lane */
+{
+    int any = 0;
+    for (int l = 0; l < HMK_LANES; l++)
+        any |= m[l];
+    return !any;
+}
+
 static inline vec vsign(vec size, vec sign) /* size with the sign of `sign` */
 {
     return (vec)(((mask)size & 0x7fffffff) | ((mask)sign & (int32_t)0x80000000));
