@@ -101,6 +101,8 @@ def map(  # noqa: A001 - reads as parallel.map(...)
         todo = list(enumerate(items))
         for index, result in _attempts(attempt, todo, jobs, workers):
             done[index] = result
+            if isinstance(result, Failure):
+                logger.warning("failed: %s", result)
             progress.advance(failed=isinstance(result, Failure))
     return [done[index] for index in range(len(items))]
 

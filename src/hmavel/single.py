@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel import parallel
-from hmavel.config import as_json
+from hmavel.config import Bias, as_json
 from hmavel.errors import GlacierError, PairError, StableGroundError
 from hmavel.glaciers import rasterize, read_polygons
 from hmavel.landsat import open_scene
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hmavel._types import BoolArray, Grid, Pair, SceneMask
-    from hmavel.bias import Bias
+    from hmavel.bias import Bias as Fitted
     from hmavel.config import Config
 
 #: Sources of classes that tell cloud from snow and snow from rock.
@@ -83,6 +83,9 @@ def pair_files(
     With neither ``stable`` nor ``glaciers`` nothing is corrected.
     """
     clock = Clock()
+    if stable is None and glaciers is None and config.bias.model != "none":
+        logger.warning("no stable ground is given (--stable, --glaciers): nothing is corrected")
+        config = config.model_copy(update={"bias": Bias(model="none")})
     scenes = open_scene(reference), open_scene(secondary)
     with clock.stage("read"):
         pair = make_pair(*scenes)
@@ -141,7 +144,6 @@ def _stable_ground(
 ) -> BoolArray:
     """Return the nodes on stable ground: in the polygons, off the ice, bare in both scenes."""
     if stable is None and glaciers is None:
-        logger.warning("pair %s: no stable ground is given, so nothing is corrected", pair.id)
         return np.zeros(grid.shape, bool)
     ground = np.ones(grid.shape, bool)
     if stable is not None:
@@ -190,7 +192,7 @@ def _domain(glaciers: Path | None, pair: Pair, config: Config) -> NDArray[np.uin
     return np.where(ice, 1, 2).astype(np.uint8)
 
 
-def _bias_figures(bias: Bias, pixel: float) -> dict[str, Any]:
+def _bias_figures(bias: Fitted, pixel: float) -> dict[str, Any]:
     """Return the matching error before and after, in pixels and in metres on map axes."""
     maps = ("corrected", "drow", "dcol")
     figures = {f.name: getattr(bias, f.name) for f in fields(bias) if f.name not in maps}

@@ -13,7 +13,7 @@ the scenes of a glacier are read once and shared. ``measure`` is the chain of on
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -254,7 +254,7 @@ def _honest_sigma(bias: Bias, stable: BoolArray) -> tuple[Displacement, bool]:
     try:
         scaled = scale_sigma(bias.corrected, stable)
     except StableGroundError as error:
-        logger.info("%s", error)
+        logger.debug("%s", error)
         return bias.corrected, False
     return replace(
         scaled,
@@ -307,6 +307,8 @@ def compose_glacier(
         )
         inputs = {"configuration": as_json(config), "pairs": len(used), state.KEY: expected}
         files = write_months(folder, field, inputs)
+        for stale in set(folder.glob("velocity_*.tif")) - set(files):
+            stale.unlink()  # months that a former configuration asked for
         state.write_record(record, expected, files=[file.name for file in files])
     return expected, len(months)
 
@@ -331,21 +333,18 @@ def _read_pairs(folder: Path, used: list[Row], ice: BoolArray) -> dict[str, Floa
 
 
 def _spread(months: Months, ice: BoolArray) -> Months:
-    """Put the months of the cells on ice, (n_months, 1, cells), back on their grid."""
-
-    def spread(values: Any, elsewhere: float) -> Any:
-        out = np.full((len(months.months), *ice.shape), elsewhere, values.dtype)
-        out[:, ice] = values[:, 0]
-        return out
-
-    return replace(
-        months,
-        v=spread(months.v, np.nan),
-        sigma=spread(months.sigma, np.nan),
-        count=spread(months.count, 0),
-        shortest_days=spread(months.shortest_days, np.nan),
-        flag=spread(months.flag, BLANK),
-    )
+    """Put the months of the cells on ice, (..., 1, cells), back on their grid."""
+    elsewhere = {"count": 0, "flag": BLANK, "cell_class": -1}
+    cells = (1, int(ice.sum()))
+    spread: dict[str, Any] = {}
+    for field in fields(months):
+        values = getattr(months, field.name)
+        if isinstance(values, np.ndarray) and values.shape[-2:] == cells:
+            shape = (*values.shape[:-2], *ice.shape)
+            out = np.full(shape, elsewhere.get(field.name, np.nan), values.dtype)
+            out[..., ice] = values[..., 0, :]
+            spread[field.name] = out
+    return replace(months, **spread)
 
 
 def _mosaics(
