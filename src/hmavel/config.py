@@ -151,6 +151,10 @@ class Mask(Stage):
     shadow_albedo: float = _option(
         0.45, "Shadow in QA_PIXEL is overruled where snow is brighter than this.", ge=0, le=2
     )
+    shade_albedo: float = _option(
+        0.30, "QA_PIXEL's mistaken cloud is shadow where albedo is below this", ge=0, le=2
+    )
+    shade_m: float = _option(300.0, "... within this distance of its shadow.", "m", ge=0)
     dark_b5: float = _option(0.08, "Terrain shadow or water: Band 5 below this.", ge=0, le=1)
     dark_b6: float = _option(0.05, "... and Band 6 below this.", ge=0, le=1)
     water_ndwi: float = _option(

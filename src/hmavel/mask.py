@@ -94,8 +94,8 @@ def classify(
         return _classify_b8(scene, window, t)
     lattice = scene_grid(scene, "B6" if spectral else "QA_PIXEL")
     # What clumps and widening can see beyond the window is read too, and cut off at the end.
-    veil, buffer = (math.ceil(m / lattice.pixel) for m in (t.veil_m, t.cloud_buffer_m))
-    margin = buffer + max(t.cloud_min_pixels + 2, veil + REACH)
+    far = max(t.veil_m, t.shade_m) / lattice.pixel + REACH
+    margin = math.ceil(t.cloud_buffer_m / lattice.pixel + far) + t.cloud_min_pixels + 4
     area, inside = _area(lattice, window, margin if spectral else 0)
     qa = read_qa(scene, area)[0] if "QA_PIXEL" in scene.bands else None
     radsat = read_radsat(scene, area)[0] if "QA_RADSAT" in scene.bands else None
