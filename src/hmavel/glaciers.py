@@ -14,10 +14,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd  # type: ignore[import-untyped]
+import geopandas as gpd
 import numpy as np
 from affine import Affine
-from rasterio.crs import CRS  # type: ignore[import-untyped]
+from rasterio.crs import CRS
 from shapely.geometry import box
 
 from hmavel._types import Grid

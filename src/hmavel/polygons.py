@@ -11,13 +11,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd  # type: ignore[import-untyped]
+import geopandas as gpd
 import numpy as np
-import pyogrio  # type: ignore[import-untyped]
+import pyogrio
 import shapely
-from rasterio.crs import CRS  # type: ignore[import-untyped]
-from rasterio.features import rasterize as burn  # type: ignore[import-untyped]
-from rasterio.warp import transform_bounds  # type: ignore[import-untyped]
+from rasterio.crs import CRS
+from rasterio.features import rasterize as burn
+from rasterio.warp import transform_bounds
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from rasterio.warp import transform_bounds  # type: ignore[import-untyped]
+from rasterio.warp import transform_bounds
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
@@ -20,7 +20,7 @@ from hmavel.glaciers import glacier_grid, rasterize, surroundings
 from hmavel.mask import classify, clear_ground
 
 if TYPE_CHECKING:
-    import geopandas as gpd  # type: ignore[import-untyped]
+    import geopandas as gpd
 
 log = logging.getLogger(__name__)
 
