@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
+import pyogrio  # type: ignore[import-untyped]
 import shapely
 from rasterio.crs import CRS
 from rasterio.features import rasterize as burn
