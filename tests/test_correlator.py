@@ -123,14 +123,16 @@ def test_kernel_equals_twin(drow, dcol, noise, texture, nodes):
     a, b = p.reference.astype(float), p.secondary.astype(float)
     slow = np.array([[twin.correlate_node(a, b, r, c) for c in centres] for r in centres])
     for settings, tolerance in (
-        (Settings(min_evidence=0), 1e-4),
-        # Settled further, what is left is float32.
+        # By default a node whose window moves by less than 0.02 px stands: some 2 % of that
+        # is left. Settled further, what is left is float32.
+        (Settings(min_evidence=0), 5e-4),
+        (Settings(min_evidence=0, settled=0.002, rewindow=10), 1e-4),
         (Settings(min_evidence=0, settled=1e-5, rewindow=20), 5e-6),
     ):
         d = correlate(a, b, nodes=(centres, centres), settings=settings)
         assert np.abs(d.drow - slow[..., 0]).max() < tolerance
         assert np.abs(d.dcol - slow[..., 1]).max() < tolerance
-        assert np.abs(d.coherence - slow[..., 2]).max() < 1e-5
+        assert np.abs(d.coherence - slow[..., 2]).max() < 1e-4
         assert np.abs(d.snr - slow[..., 3]).max() < 1e-4
 
 
@@ -224,9 +226,10 @@ def test_turning_the_images_turns_the_vectors():
     p = shifted_pair(1.4, -2.3, seed=13, shape=(256, 256), noise=0.02)
     d = correlate(p.reference, p.secondary)
     turned = correlate(np.rot90(p.reference), np.rot90(p.secondary))
-    # rot90 turns columns into rows from the bottom up: right becomes up.
-    assert np.allclose(np.rot90(d.dcol)[INNER], -turned.drow[INNER], atol=1e-4)
-    assert np.allclose(np.rot90(d.drow)[INNER], turned.dcol[INNER], atol=1e-4)
+    # rot90 turns columns into rows from the bottom up: right becomes up. Other nodes search,
+    # so that the others settle from another side: twice what test_kernel_equals_twin allows.
+    assert np.allclose(np.rot90(d.dcol)[INNER], -turned.drow[INNER], atol=1e-3)
+    assert np.allclose(np.rot90(d.drow)[INNER], turned.dcol[INNER], atol=1e-3)
 
 
 def test_nan_disturbs_only_windows_that_hold_it():

@@ -4,9 +4,46 @@
 Decides nothing: shapes, defaults and ranges are settled by the callers in ``hmavel``.
 """
 
-from libc.stdint cimport int32_t, uint8_t, uintptr_t
+from libc.math cimport INFINITY, NAN
+from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t, uintptr_t
 
 cimport hmk
+
+
+ctypedef fused pixel:
+    uint8_t
+    int8_t
+    uint16_t
+    int16_t
+    uint32_t
+    int32_t
+    float
+    double
+
+
+def standardise(const pixel[:, :] image, const uint8_t[:, :] valid, double mean,
+                double spread, double saturated, float[:, ::1] out,
+                Py_ssize_t out_row, Py_ssize_t out_col):
+    """Write (image - mean) / spread into ``out`` from (out_row, out_col) on.
+
+    Not finite or not ``valid`` (None: all are) becomes NaN, ``saturated`` infinity.
+    """
+    cdef Py_ssize_t i, j
+    cdef bint masked = valid is not None
+    cdef float scale = <float>(1.0 / spread)
+    cdef double value
+    with nogil:
+        for i in range(image.shape[0]):
+            for j in range(image.shape[1]):
+                value = <double>image[i, j]
+                if masked and not valid[i, j]:
+                    out[out_row + i, out_col + j] = NAN
+                elif value == saturated:
+                    out[out_row + i, out_col + j] = INFINITY
+                elif value - value != 0:
+                    out[out_row + i, out_col + j] = NAN
+                else:
+                    out[out_row + i, out_col + j] = <float>(value - mean) * scale
 
 
 def status_count():
@@ -101,14 +138,14 @@ def correlate(const float[:, ::1] reference, const float[:, ::1] secondary,
 
 
 def median_test(const float[:, ::1] u, const float[:, ::1] v, const float[:, ::1] noise_u,
-                const float[:, ::1] noise_v, int least, float[:, ::1] score,
-                Py_ssize_t first, Py_ssize_t last):
-    """Score rows ``first`` to ``last - 1``; see ``hmk_outliers.h``. Return a status."""
+                const float[:, ::1] noise_v, int least, float limit,
+                uint8_t[:, ::1] outlier, Py_ssize_t first, Py_ssize_t last):
+    """Judge rows ``first`` to ``last - 1``; see ``hmk_outliers.h``. Return a status."""
     cdef hmk.hmk_status status
     with nogil:
         status = hmk.hmk_median_test(&u[0, 0], &v[0, 0], &noise_u[0, 0], &noise_v[0, 0],
-                                     u.shape[0], u.shape[1], least, first, last,
-                                     &score[0, 0])
+                                     u.shape[0], u.shape[1], least, limit, first, last,
+                                     &outlier[0, 0])
     return <int>status
 
 

@@ -84,7 +84,8 @@ cdef extern from "hmk_correlate.h" nogil:
 cdef extern from "hmk_outliers.h" nogil:
     hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
                                const float *noise_v, ptrdiff_t rows, ptrdiff_t cols,
-                               int least, ptrdiff_t first, ptrdiff_t last, float *score)
+                               int least, float limit, ptrdiff_t first, ptrdiff_t last,
+                               uint8_t *outlier)
     hmk_status hmk_neighbour_median(const float *u, const float *v, const uint8_t *wanted,
                                     ptrdiff_t rows, ptrdiff_t cols, int least, float spread,
                                     ptrdiff_t first, ptrdiff_t last, float *mid_u,

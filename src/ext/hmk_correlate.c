@@ -39,6 +39,9 @@ typedef struct {
 /* A node has this many relocations to come to rest. */
 enum { MAX_RELOCATIONS = 8 };
 
+/* A guess that the fit moves further than this, in pixels, was none. */
+static const float TRUSTED_GUESS = 0.75f;
+
 static hmk_status window_of(const job *j, int n, float beta, int weight, int robust,
                             hmk_window *win)
 {
@@ -191,14 +194,8 @@ static pass after_look(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     if (!usable(j, i, j->fine.n, j->opt->min_valid, &fit->patch, l))
         return DONE;
     int row = (int)rintf(fit->row[l]), col = (int)rintf(fit->col[l]);
-    if (at->guessed &&
-        (at->tries >= 2 || !(fit->evidence[l] >= j->opt->guess_evidence)) && j->opt->coarse)
-        return search_instead(at);
-    if (row || col) {
-        at->part_row = at->part_col = 0;
+    if (row || col)
         return relocate(j, at, row, col, LOOK);
-    }
-    /* Unmoved tapers pin a known share of the shift to zero. */
     at->part_row = fit->row[l] * j->opt->unpin;
     at->part_col = fit->col[l] * j->opt->unpin;
     return FIT;
@@ -223,9 +220,13 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     const hmk_result *out = &j->result;
     if (!usable(j, i, j->fine.n, o->min_valid, &fit->patch, l))
         return DONE;
-    float moved = fmaxf(fabsf(fit->row[l] - at->part_row), fabsf(fit->col[l] - at->part_col));
-    at->part_row = fit->row[l];
-    at->part_col = fit->col[l];
+    const float move_row = fit->row[l] - at->part_row, move_col = fit->col[l] - at->part_col;
+    const float moved = fmaxf(fabsf(move_row), fabsf(move_col));
+    if (at->guessed && at->tries == 0 && o->coarse &&
+        !(moved < TRUSTED_GUESS && fit->evidence[l] >= o->guess_evidence))
+        return search_instead(at);
+    at->part_row += move_row * o->unpin;
+    at->part_col += move_col * o->unpin;
     if (moved >= o->settled && at->tries + 1 < o->rewindow) {
         /* The taper reaches half a pixel beyond the window, no further. */
         int row = (int)rintf(at->part_row * 0.8f), col = (int)rintf(at->part_col * 0.8f);
@@ -316,11 +317,11 @@ static void start(const job *j, node *at, float guess_row, float guess_col)
     at->guessed = isfinite(guess_row) && isfinite(guess_col) &&
                   fabsf(guess_row) <= (float)j->opt->reach &&
                   fabsf(guess_col) <= (float)j->opt->reach;
-    at->next = at->guessed || !j->opt->coarse ? LOOK : PEAK;
     at->known = at->guessed;
+    at->next = at->guessed ? FIT : j->opt->coarse ? PEAK : LOOK;
     if (at->guessed) {
-        at->row = (int)rintf(guess_row);
-        at->col = (int)rintf(guess_col);
+        at->row = (int)rintf(guess_row), at->col = (int)rintf(guess_col);
+        at->part_row = guess_row - (float)at->row, at->part_col = guess_col - (float)at->col;
     }
 }
 
@@ -364,7 +365,7 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
         j.result.snr[i] = j.result.coherence[i] = j.result.evidence[i] = NAN;
         start(&j, &j.nodes[i], guess_row[first + i], guess_col[first + i]);
     }
-    run_pass(&j, count, LOOK); /* where a guess is there */
+    run_pass(&j, count, FIT);  /* where a guess is there */
     run_pass(&j, count, PEAK); /* where none is, or it was refused */
     run_pass(&j, count, LOOK);
     run_pass(&j, count, FIT);

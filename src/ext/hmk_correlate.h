@@ -24,12 +24,13 @@ typedef struct {
     int weight;            /* hmk_weight of the fine fit */
     int robust;            /* rounds of reweighting */
     int rewindow;          /* passes with the sub-pixel shifted taper, at most; 0 = none */
-    float settled;         /* px: re-windowing ends when the estimate moves less */
+    float settled;         /* px: re-windowing ends when the fit moves less; see unpin */
     float min_valid;       /* share of each fine window that must be valid */
     float min_evidence;    /* accept a match above this */
     float known_evidence;  /* or above this, where neighbours or the coarse window vouch for it */
     float guess_evidence;  /* a guessed offset is kept above this, else searched for */
-    float unpin;           /* correction of the first look for what unmoved tapers pin */
+    float unpin;           /* a fit moves by a few per cent too little, as much as the taper
+                            * pins: its moves are stretched by this */
     float max_second;      /* refuse a coarse match when a rival reaches this share of it */
     float sigma_scale;     /* calibration of the predicted sigma */
     float sigma_floor;     /* px, added in quadrature */

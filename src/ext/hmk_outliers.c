@@ -44,9 +44,21 @@ static int neighbours(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t 
     return n;
 }
 
+/* No score can exceed the distance to the farthest neighbour over the noise. */
+static float bound(const float *near_u, const float *near_v, int n, float u, float v,
+                   float noise_u, float noise_v)
+{
+    float far_u = 0, far_v = 0;
+    for (int i = 0; i < n; i++) {
+        far_u = fmaxf(far_u, fabsf(near_u[i] - u));
+        far_v = fmaxf(far_v, fabsf(near_v[i] - v));
+    }
+    return hypotf(far_u / noise_u, far_v / noise_v);
+}
+
 hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
                            const float *noise_v, ptrdiff_t rows, ptrdiff_t cols, int least,
-                           ptrdiff_t first, ptrdiff_t last, float *score)
+                           float limit, ptrdiff_t first, ptrdiff_t last, uint8_t *outlier)
 {
     if (least < 1 || first < 0 || last > rows)
         return HMK_BAD_OPTION;
@@ -54,16 +66,17 @@ hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
         for (ptrdiff_t c = 0; c < cols; c++) {
             ptrdiff_t at = r * cols + c;
             float near_u[NEIGHBOURS], near_v[NEIGHBOURS], mid_u, mid_v, spread_u, spread_v;
-            score[at] = NAN;
+            outlier[at] = 0;
             if (isnan(u[at]) || isnan(v[at]))
                 continue;
             int n = neighbours(u, v, rows, cols, r, c, near_u, near_v);
-            if (n < least)
+            if (n < least || bound(near_u, near_v, n, u[at], v[at], noise_u[at],
+                                   noise_v[at]) <= limit)
                 continue;
             middle_and_spread(near_u, n, &mid_u, &spread_u);
             middle_and_spread(near_v, n, &mid_v, &spread_v);
-            score[at] = hypotf((u[at] - mid_u) / (noise_u[at] + spread_u),
-                               (v[at] - mid_v) / (noise_v[at] + spread_v));
+            outlier[at] = hypotf((u[at] - mid_u) / (noise_u[at] + spread_u),
+                                 (v[at] - mid_v) / (noise_v[at] + spread_v)) > limit;
         }
     return HMK_OK;
 }

@@ -7,14 +7,14 @@
 
 #include "hmk_status.h"
 
-/* Normalised median test (Westerweel and Scarano, 2005). For every vector of the field
- * (rows x cols, NaN = none): the length of its distance to the median of its neighbours (5 x 5
- * without itself), each component divided by `noise` + the neighbours' median distance to that
- * median. NaN where the vector is missing or fewer than `least` neighbours are there.
+/* Normalised median test (Westerweel and Scarano, 2005) on a field of vectors (rows x cols,
+ * NaN = none). A vector is an outlier when the length of its distance to the median of its
+ * neighbours (5 x 5 without itself), each component divided by `noise` + the neighbours' median
+ * distance to that median, exceeds `limit`; with fewer than `least` neighbours it is not judged.
  * Rows first ... last - 1 are written; disjoint ranges may run in many threads. */
 hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
                            const float *noise_v, ptrdiff_t rows, ptrdiff_t cols, int least,
-                           ptrdiff_t first, ptrdiff_t last, float *score);
+                           float limit, ptrdiff_t first, ptrdiff_t last, uint8_t *outlier);
 
 /* Median of the neighbours of the nodes that are `wanted`, where at least `least` of them are
  * there and their median distance to it is at most `spread` in both components; else NaN. */

@@ -3,6 +3,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+def standardise(
+    image: NDArray[Any],
+    valid: NDArray[np.uint8] | None,
+    mean: float,
+    spread: float,
+    saturated: float,
+    out: NDArray[np.float32],
+    out_row: int,
+    out_col: int,
+) -> None: ...
 def status_count() -> int: ...
 def quality_count() -> int: ...
 def fftw_linked() -> bool: ...
@@ -29,7 +39,8 @@ def median_test(
     noise_u: NDArray[np.float32],
     noise_v: NDArray[np.float32],
     least: int,
-    score: NDArray[np.float32],
+    limit: float,
+    outlier: NDArray[np.uint8],
     first: int,
     last: int,
 ) -> int: ...

@@ -53,13 +53,13 @@ class Settings:
     last_taper: float = 0.25  #: the same for the re-windowed passes
     weight: str = "half"  #: frequency weights: "white", "half" or "cross"
     robust: int = 2  #: rounds of robust reweighting
-    rewindow: int = 3  #: passes with the sub-pixel shifted window, at most
-    settled: float = 0.002  #: px; re-windowing ends when the estimate moves less
+    rewindow: int = 4  #: passes with the sub-pixel shifted window, at most
+    settled: float = 0.02  #: px; re-windowing ends when a fit moves the window less
     min_valid: float = 0.6  #: share of each fine window that must be valid
     min_evidence: float = 5.5  #: accept a match above this; see docs/method.md
     known_evidence: float = 4.0  #: or this, where neighbours or the coarse window vouch for it
     guess_evidence: float = 6.5  #: keep what neighbours led to above this, else search
-    unpin: float = 1.025  #: correction of the first look, whose tapers do not move
+    unpin: float = 1.025  #: a fit moves too little by what the taper pins; stretch its moves
     max_second: float = 0.85  #: refuse a match whose rival reaches this share of its height
     sigma_scale: float = 0.9  #: calibration of the predicted sigma
     sigma_floor: float = 0.001  #: px; what interpolation and rounding leave
@@ -108,25 +108,35 @@ def standardise(
     """
     out = np.full(size, np.nan, np.float32)
     inner, outer = _overlap(image.shape, first, size)
-    part = out[outer]
-    source = image[inner]
-    part[...] = source
-    saturated = source == SATURATED
-    bad = ~np.isfinite(part)
-    if valid is not None:
-        bad |= ~valid[inner]
-    usable = ~(bad | saturated)
-    if usable.any():
-        # Statistics of a thinned copy would do; these are exact and in float64, so that they
-        # do not depend on the order of summation.
-        mean = float(np.mean(part, where=usable, dtype=np.float64))
-        spread = float(np.std(part, where=usable, dtype=np.float64))
-        part -= np.float32(mean)
-        if spread > 0:
-            part /= np.float32(spread)
-    part[saturated] = np.inf
-    part[bad] = np.nan
+    part = image[inner]
+    if not part.size:
+        return out
+    mask = None if valid is None else valid[inner].view(np.uint8)
+    mean, spread = _scale(part, mask)
+    if part.dtype.name not in _PIXELS or not part.dtype.isnative:
+        part = part.astype(np.float64)
+    _kernels.standardise(
+        part, mask, mean, spread, SATURATED, out, outer[0].start, outer[1].start
+    )
     return out
+
+
+#: Pixel types that the kernel takes as they are.
+_PIXELS = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}
+
+
+def _scale(part: NDArray[Any], mask: NDArray[np.uint8] | None) -> tuple[float, float]:
+    """Mean and standard deviation of the usable pixels: of every 4th row and column if enough."""
+    for every in (4, 1):
+        sample = part[::every, ::every].astype(np.float64)
+        usable = np.isfinite(sample) & (sample != SATURATED)
+        if mask is not None:
+            usable &= mask[::every, ::every] != 0
+        sample = sample[usable]
+        if sample.size > 1000 and sample.std() > 0:
+            break
+    spread = float(sample.std()) if sample.size else 0.0
+    return (float(sample.mean()) if sample.size else 0.0), (spread if spread > 0 else 1.0)
 
 
 # ---- work ----------------------------------------------------------------------------------
@@ -230,7 +240,7 @@ class NodeField:
         quality = np.full(where.shape, Quality.OUTSIDE, np.uint8)
         no_guess = np.full((2, *where.shape), np.nan, np.float32)
         if not self.options["coarse"]:
-            self.measure(where, 0 * no_guess, out, quality)
+            self.measure(where, no_guess, out, quality)
             return out, quality
         apart = self.apart
         seeds = np.zeros_like(where)
@@ -319,7 +329,7 @@ def _between_seeds(d: NDArray[np.float32], apart: int) -> NDArray[np.float32]:
 def without_outliers(d: Displacement, settings: Settings, threads: int) -> Displacement:
     """Reject what its neighbours contradict, then the small clumps that are left."""
     rows = d.drow.shape[0]
-    score = np.full(d.drow.shape, np.nan, np.float32)
+    outlier = np.zeros(d.drow.shape, np.uint8)
     # 0.1 px is the floor of Westerweel and Scarano; the node's own sigma widens it on noise.
     noise = [
         np.float32(0.1) + np.nan_to_num(s).astype(np.float32)
@@ -327,11 +337,13 @@ def without_outliers(d: Displacement, settings: Settings, threads: int) -> Displ
     ]
     u, v = (np.ascontiguousarray(x, np.float32) for x in (d.drow, d.dcol))
     _in_threads(
-        lambda i, j: _kernels.median_test(u, v, noise[0], noise[1], 5, score, i, j),
+        lambda i, j: _kernels.median_test(
+            u, v, noise[0], noise[1], _FOLLOW, settings.max_median, outlier, i, j
+        ),
         rows,
         threads,
     )
-    kept = d.rejected(score > settings.max_median, Quality.OUTLIER)
+    kept = d.rejected(outlier.view(bool), Quality.OUTLIER)
     good = kept.good
     clumps, count = ndimage.label(good, structure=np.ones((3, 3), int))
     sizes = np.bincount(clumps.ravel(), minlength=count + 1)
