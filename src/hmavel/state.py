@@ -64,8 +64,13 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def write_record(path: Path, expected: str, **content: Any) -> None:
-    """Write the record that its work is done, after its files."""
-    write_json(path, {KEY: expected, **content})
+    """Write the record that its work is done, after its files. NaN becomes null."""
+    plain = {key: None if _is_nan(value) else value for key, value in content.items()}
+    write_json(path, {KEY: expected, **plain})
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and value != value
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -1,0 +1,317 @@
+"""The whole chain on a tiny archive: products, resuming, failures that stay where they are."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import rasterio
+
+from hmavel import cli, config, correlator, simulate, workflow
+from hmavel.parallel import Failure
+from hmavel.stack import Stack
+
+SETTINGS = """
+[input]
+archive = ["{root}/scenes"]
+[glaciers]
+inventory = "{root}/glaciers.gpkg"
+min_area_km2 = 1.0
+margin_m = 600
+ids = ["RGI2000-v7.0-G-15-90003"]
+[screening]
+max_cloud = 0.6
+[pairs]
+successors = 1
+per_year = 0
+least_degree = 1
+[bias]
+model = "constant"
+min_count = 20
+[months]
+method = "overlap"
+[output]
+folder = "out"
+wgs84 = false
+"""
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory):
+    """Six scenes of 5 km on a side; one of the glaciers above 1 km2 is used."""
+    root = tmp_path_factory.mktemp("archive")
+    return simulate.archive(root, seed=3, size=361, years=0.26, start="2021-06-01")
+
+
+def settings_for(root, folder, text=SETTINGS, **sections):
+    path = folder / "my.toml"
+    path.write_text(text.format(root=root))
+    given = config.load(path)
+    return changed(given, **sections)
+
+
+def changed(given, **sections):
+    """Return the settings with other values in some sections."""
+    update = {name: getattr(given, name).model_copy(update=to) for name, to in sections.items()}
+    return given.model_copy(update=update)
+
+
+@pytest.fixture(scope="module")
+def finished(truth, tmp_path_factory):
+    """Return a finished run: (settings, result). Not to be changed: copy it."""
+    given = settings_for(truth.path, tmp_path_factory.mktemp("run"))
+    return given, workflow.run(given, jobs=1)
+
+
+@pytest.fixture
+def again(finished, tmp_path):
+    """Return the settings of a copy of the finished run."""
+    given, _ = finished
+    folder = tmp_path / "out"
+    shutil.copytree(given.output.folder, folder)
+    return changed(given, output={"folder": folder})
+
+
+def written(folder):
+    """Products of a run -> their bytes; the configuration names its own folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("pairs/*"))
+        if path.is_file()
+    }
+
+
+def stamps(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.tif")}
+
+
+def rows(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_products_are_there_and_near_the_truth(finished, truth):
+    given, result = finished
+    assert result.failures == []
+    assert [glacier.id[-1] for glacier in result.glaciers] == ["3"]
+    out = given.output.folder
+    for glacier, plan in zip(result.glaciers, result.plan.glaciers, strict=True):
+        months = sorted((out / glacier.id).glob("velocity_*.tif"))
+        assert [m.name for m in months] == [f"velocity_2021-0{m}.tif" for m in (6, 7, 8)]
+        assert (out / glacier.id / "velocity.nc").is_file()
+        site = plan.site
+        span = np.arange("2021-06", "2021-09", dtype="datetime64[M]")
+        true = truth.true_months(span, site.grid)
+        errors = []
+        for index, month in enumerate(months):
+            with rasterio.open(month) as file:
+                assert file.descriptions == (
+                    "vx", "vy", "v", "sigma_vx", "sigma_vy", "sigma_v", "count", "flag"
+                )  # fmt: skip
+                assert file.transform.a == 120
+                assert not file.bounds.left % 120
+                for band in (1, 2):
+                    errors.append(file.read(band)[site.ice] - true[band - 1][index][site.ice])
+        errors = np.concatenate(errors)
+        seen = np.isfinite(errors)
+        assert seen.mean() > 0.3
+        # A tenth of a pixel in 16 days is 34 m/yr.
+        assert abs(np.median(errors[seen])) < 15
+        assert 1.48 * np.median(abs(errors[seen])) < 60
+
+
+def test_tables_say_what_was_used_and_what_was_not(finished):
+    given, result = finished
+    scenes = rows(given.output.folder / "scenes.csv")
+    assert len(scenes) == 6
+    assert all((row["reason"] == "") == (row["accepted"] == "True") for row in scenes)
+    pairs = rows(given.output.folder / "pairs.csv")
+    assert len(pairs) == sum(len(plan.pairs) for plan in result.plan.glaciers)
+    assert {row["state"] for row in pairs} <= {"used", "rejected"}
+    assert all(row["reason"] for row in pairs if row["state"] == "rejected")
+    assert rows(given.output.folder / "failures.csv") == []
+    saved = config.load(given.output.folder / "config.toml")
+    assert saved == given
+
+
+def test_the_mosaic_is_made_once_and_again_when_its_glaciers_change(again):
+    given = changed(again, output={"wgs84": True})
+    folder = given.output.folder / "wgs84"
+    assert workflow.run(given, jobs=1).failures == []
+    assert len(list(folder.glob("velocity_*.tif"))) == 3
+    before = stamps(folder)
+    workflow.run(given, jobs=1)
+    assert stamps(folder) == before
+    workflow.run(changed(given, correlate={"min_evidence": 7.0}), jobs=1)
+    after = stamps(folder)
+    assert all(after[path] != before[path] for path in before)
+
+
+def test_a_second_run_touches_nothing(again):
+    before = stamps(again.output.folder)
+    result = workflow.run(again, jobs=1)
+    assert sum(glacier.made for glacier in result.glaciers) == 0
+    assert stamps(again.output.folder) == before
+
+
+def test_an_option_of_the_months_leaves_the_pairs(again):
+    pairs = written(again.output.folder)
+    other = changed(again, months={"first": "2021-07", "last": "2021-08"})
+    result = workflow.run(other, jobs=1)
+    assert sum(glacier.made for glacier in result.glaciers) == 0
+    assert written(again.output.folder) == pairs
+    for glacier in result.glaciers:
+        names = sorted(file.name for file in glacier.folder.glob("velocity_*.tif"))
+        assert names == ["velocity_2021-07.tif", "velocity_2021-08.tif"]
+
+
+def test_an_option_of_the_correlator_makes_all_pairs_again(again):
+    result = workflow.run(changed(again, correlate={"min_evidence": 7.0}), jobs=1)
+    for glacier, plan in zip(result.glaciers, result.plan.glaciers, strict=True):
+        assert glacier.made == len(plan.pairs)
+
+
+def test_what_was_lost_is_made_again_to_the_same_bytes(again):
+    before = written(again.output.folder)
+    lost = next(path for path in sorted(again.output.folder.rglob("pairs/*.tif")))
+    lost.unlink()
+    (lost.parent.parent / "velocity_2021-07.tif").write_bytes(b"half a file")
+    (lost.parent.parent / "velocity_2021-07.tif").unlink()
+    result = workflow.run(again, jobs=2)
+    assert sum(glacier.made for glacier in result.glaciers) == 1
+    assert written(again.output.folder) == before
+    assert (lost.parent.parent / "velocity_2021-07.tif").is_file()
+
+
+def test_jobs_change_nothing_and_scenes_are_read_once(finished, truth, tmp_path, monkeypatch):
+    given, _ = finished
+    stacks = []
+
+    class Watched(Stack):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            stacks.append(self)
+
+    monkeypatch.setattr(workflow, "Stack", Watched)
+    other = settings_for(truth.path, tmp_path)
+    (plan,) = workflow.run(other, jobs=2).plan.glaciers
+    assert written(other.output.folder) == written(given.output.folder)
+    (stack,) = stacks
+    assert stack.reads == len({s.id for p in plan.pairs for s in (p.reference, p.secondary)})
+
+
+def test_a_broken_scene_costs_only_itself_and_status_1(truth, tmp_path, capsys):
+    root = tmp_path / "archive"
+    shutil.copytree(truth.path, root)
+    victim = root / "scenes" / truth.scenes[2].id
+    b8 = victim / f"{victim.name}_B8.TIF"
+    b8.write_bytes(b8.read_bytes()[:20_000])
+    settings_for(root, tmp_path)
+    assert cli.main(["run", "-q", str(tmp_path / "my.toml"), "--jobs", "1"]) == cli.SOME_FAILED
+    out, err = capsys.readouterr()
+    assert "RGI2000-v7.0-G-15-90003" in out
+    assert victim.name in err
+    assert "fetch it again" in err
+    failures = rows(tmp_path / "out" / "failures.csv")
+    assert failures
+    assert all(victim.name in row["item"] + row["reason"] for row in failures)
+    scenes = rows(tmp_path / "out" / "scenes.csv")
+    (bad,) = (row for row in scenes if "fetch it again" in row["reason"])
+    assert victim.name in bad["path"]
+    used = [row for row in rows(tmp_path / "out" / "pairs.csv") if row["state"] == "used"]
+    assert used
+    assert not any(victim.name in (row["reference"], row["secondary"]) for row in used)
+    assert len(list((tmp_path / "out" / "RGI2000-v7.0-G-15-90003").glob("velocity_*.tif"))) == 3
+
+
+def test_a_pair_that_fails_is_recorded_and_tried_again(again, monkeypatch):
+    whole = written(again.output.folder)
+    shutil.rmtree(again.output.folder)
+    calls = []
+
+    def fail_once(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MemoryError("no room")
+        return correlator.correlate(*arguments, **options)
+
+    monkeypatch.setattr(workflow, "correlate", fail_once)
+    result = workflow.run(again, jobs=1)
+    (failure,) = result.failures
+    assert isinstance(failure, Failure)
+    assert failure.item.startswith("pair LC08")
+    assert failure.reason == "MemoryError: no room"
+    states = [row["state"] for row in rows(again.output.folder / "pairs.csv")]
+    assert states.count("failed") == 1
+    second = workflow.run(again, jobs=1)
+    assert second.failures == []
+    assert sum(glacier.made for glacier in second.glaciers) == 1
+    assert written(again.output.folder) == whole
+
+
+def test_no_bare_ground_at_all_is_the_glaciers_failure(truth, tmp_path):
+    everywhere = settings_for(truth.path, tmp_path, glaciers={"ice_buffer_m": 2_000.0})
+    result = workflow.run(everywhere, jobs=1)
+    assert [f.error for f in result.failures] == ["StableGroundError"]
+    assert "expected bare ground in at least one pair, got none" in result.failures[0].reason
+    assert 'bias.model = "none"' in result.failures[0].reason
+
+
+def command(name, folder, capsys, *options):
+    status = cli.main([name, "-q", str(folder / "my.toml"), "--jobs", "1", *options])
+    return status, *capsys.readouterr()
+
+
+def test_an_empty_archive_and_a_missing_one(tmp_path, truth, capsys):
+    settings_for(truth.path, tmp_path)
+    text = (tmp_path / "my.toml").read_text()
+    for name, said in (("empty", "got none; check input.archive"), ("none", "no such path")):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        (tmp_path / "my.toml").write_text(text.replace(f"{truth.path}/scenes", name))
+        status, _, err = command("run", tmp_path, capsys)
+        assert status == cli.WRONG_USAGE
+        assert said in err
+        assert name in err
+
+
+def test_outlines_outside_of_the_images(tmp_path, truth, capsys):
+    import geopandas as gpd
+
+    frame = gpd.read_file(truth.inventory)
+    frame["geometry"] = frame.geometry.translate(xoff=3.0)
+    frame.to_file(tmp_path / "far.gpkg")
+    settings_for(truth.path, tmp_path)
+    text = (tmp_path / "my.toml").read_text()
+    (tmp_path / "my.toml").write_text(text.replace(str(truth.inventory), "far.gpkg"))
+    status, _, err = command("scenes", tmp_path, capsys)
+    assert status == cli.WRONG_USAGE
+    assert "got outlines outside of every image; check that archive and inventory" in err
+
+
+def test_an_output_that_cannot_be_written(tmp_path, truth, capsys):
+    settings_for(truth.path, tmp_path)
+    (tmp_path / "out").write_text("a file where the folder should be")
+    status, _, err = command("run", tmp_path, capsys)
+    assert status == cli.WRONG_USAGE
+    assert str(tmp_path / "out") in err
+    assert "check permissions" in err
+
+
+def test_scenes_and_dry_run_show_the_plan_and_match_nothing(finished, truth, tmp_path, capsys):
+    _, done = finished
+    settings_for(truth.path, tmp_path)
+    status, out, _ = command("scenes", tmp_path, capsys)
+    assert status == cli.DONE
+    assert "cloud" in out
+    status, table, _ = command("scenes", tmp_path, capsys, "--csv")
+    assert status == cli.DONE
+    assert len(table.splitlines()) == 1 + 6
+    status, out, _ = command("run", tmp_path, capsys, "--dry-run")
+    assert status == cli.DONE
+    pairs = sum(len(plan.pairs) for plan in done.plan.glaciers)
+    assert f"1 glacier, 6 scenes, {pairs} pairs; into {tmp_path / 'out'}" in out
+    assert not list(tmp_path.rglob("*.tif"))
+
+
