@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from rasterio.warp import transform_bounds  # type: ignore[import-untyped]
+from rasterio.warp import transform_bounds
 from shapely.geometry import box
 
 from hmavel import __version__, parallel, state
@@ -26,7 +26,7 @@ from hmavel.site import make_site
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from geopandas import GeoDataFrame  # type: ignore[import-untyped]
+    from geopandas import GeoDataFrame
 
     from hmavel._types import Scene
     from hmavel.archive import Rejected

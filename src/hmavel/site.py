@@ -13,7 +13,7 @@ from hmavel._types import BoolArray, FloatArray, Grid
 from hmavel.glaciers import buffer, glacier_grid, rasterize
 
 if TYPE_CHECKING:
-    from geopandas import GeoDataFrame  # type: ignore[import-untyped]
+    from geopandas import GeoDataFrame
     from shapely.geometry.base import BaseGeometry
 
 #: Side of a Band-8 pixel, m.
@@ -105,8 +105,8 @@ def _image_window(grid: Grid, reach: int) -> Grid:
 
 
 def _lonlat_box(grid: Grid) -> Any:
-    from rasterio.crs import CRS  # type: ignore[import-untyped]
-    from rasterio.warp import transform_bounds  # type: ignore[import-untyped]
+    from rasterio.crs import CRS
+    from rasterio.warp import transform_bounds
     from shapely.geometry import box
 
     return box(*transform_bounds(grid.crs, CRS.from_epsg(4326), *grid.bounds))

@@ -1,0 +1,114 @@
+"""Tables, scores and pictures: what a reader sees of a run."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+
+from hmavel import cli, demo, figures, report, state
+from hmavel._types import Grid
+
+
+def test_a_table_lines_up_its_columns():
+    text = report.text_table(
+        ("name", "value", "good"),
+        [("one", 1234.5, True), ("three", 0.12345, False), ("", float("nan"), None)],
+    )
+    assert text.splitlines() == [
+        "name   value  good",
+        "-----  -----  ----",
+        "one     1234  yes",
+        "three   0.12  no",
+        "           -",
+    ]
+
+
+def test_an_empty_table_is_its_header():
+    assert report.text_table(("a", "bb"), []) == "a  bb\n-  --"
+    assert report.count(1, "pair") == "1 pair"
+    assert report.count(0, "pair") == "0 pairs"
+
+
+def test_csv_leaves_what_is_not_finite_empty(tmp_path):
+    rows = [{"a": 1.23456789, "b": float("nan"), "c": "x,y"}, {"a": None, "b": float("inf")}]
+    state.write_csv(tmp_path / "t.csv", rows, ("a", "b", "c"))
+    with (tmp_path / "t.csv").open(newline="") as stream:
+        read = list(csv.reader(stream))
+    assert read == [["a", "b", "c"], ["1.23457", "", "x,y"], ["", "", ""]]
+
+
+def test_scores_of_known_errors():
+    rng = np.random.default_rng(4)
+    error = 2.0 + 5.0 * rng.standard_normal(40_000)
+    error[:400] = 300.0
+    error[400:1000] = np.nan
+    scored = demo.score(error, np.full(error.shape, 5.0), "id", "name", "vx")
+    assert scored.values == 39_400
+    assert scored.blank == pytest.approx(600 / 40_000)
+    assert scored.gross == pytest.approx(400 / 39_400)
+    assert scored.nmad == pytest.approx(5.0, rel=0.03)
+    assert scored.bias == pytest.approx(2.0 + 298 * 400 / 39_400, abs=0.1)
+    assert scored.rmse == pytest.approx(np.sqrt(np.nanmean(error**2)))
+    # Of N(2, 5) within 5: Phi(0.6) - Phi(-1.4).
+    assert scored.within_1_sigma == pytest.approx(0.645, abs=0.015)
+
+
+def test_scores_of_nothing_are_nan_not_zero():
+    scored = demo.score(np.full(5, np.nan), np.ones(5), "id", "name", "v")
+    assert scored.values == 0
+    assert scored.blank == 1.0
+    assert np.isnan([scored.bias, scored.rmse, scored.nmad, scored.within_1_sigma]).all()
+
+
+def test_light_from_the_north_west_falls_on_slopes_that_face_it():
+    row, col = np.mgrid[:40, :40]
+    to_north_west = 10.0 * (row + col)  # rises to the south-east
+    lit = figures.hillshade(to_north_west, 30.0, azimuth=315.0)
+    shaded = figures.hillshade(-to_north_west, 30.0, azimuth=315.0)
+    flat = figures.hillshade(np.zeros((40, 40)), 30.0)
+    assert lit.mean() > flat.mean() > shaded.mean()
+    assert flat[0, 0] == pytest.approx(np.sqrt(0.5))
+
+
+def test_a_picture_is_drawn_even_of_a_glacier_with_gaps(tmp_path):
+    import matplotlib.image
+
+    grid = Grid(CRS.from_epsg(32645), Affine(120, 0, 480_000, 0, -120, 3_100_080), (60, 40))
+    ice = np.zeros(grid.shape, bool)
+    ice[10:50, 15:25] = True
+    vx = np.where(ice, 30.0, np.nan)
+    vx[20:25] = np.nan
+    months = np.arange("2021-01", "2022-01", dtype="datetime64[M]")
+    speed = np.linspace(20, 40, 12)
+    speed[3:5] = np.nan
+    place = figures.Series("A", 30, 20, months, speed, np.full(12, 3.0), months, speed + 1)
+    path = tmp_path / "glacier.png"
+    figures.glacier_figure(
+        path, title="A glacier", grid=grid, ice=ice, vx=vx, vy=-2 * vx, series=[place],
+        relief=(np.add.outer(np.arange(60.0), np.arange(40.0)), grid),
+    )
+    picture = matplotlib.image.imread(path)
+    assert picture.shape[0] > 400
+    assert picture.shape[1] > 800
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 500
+
+
+@pytest.mark.slow
+def test_the_demo_prints_its_table_and_draws_its_pictures(tmp_path, capsys):
+    assert cli.main(["demo", "-q", "--out", str(tmp_path / "demo"), "--jobs", "2"]) == cli.DONE
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "seconds per stage" in out
+    assert len(list((tmp_path / "demo").glob("*.png"))) == 3
+    with (tmp_path / "demo" / "demo.csv").open(newline="") as stream:
+        scores = list(csv.DictReader(stream))
+    assert len(scores) == 9
+    for score in scores:
+        assert float(score["blank"]) < 0.35
+        assert float(score["gross"]) < 0.05
+        assert float(score["within_2_sigma"]) > 0.8
+    assert cli.main(["run", "-q", str(tmp_path / "demo" / "demo.toml")]) == cli.DONE
