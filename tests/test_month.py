@@ -8,6 +8,7 @@ import pytest
 
 from hmavel.month import METHODS, compose_months
 
+DAY = np.timedelta64(86_400_000, "ms")
 MONTHLY = np.arange("2019-01-05", "2021-01-06", 16, dtype="datetime64[D]").astype("M8[ms]")
 
 
@@ -135,3 +136,86 @@ def test_no_pair_gives_blank_months_or_a_clear_error():
     v, sigma, start, end = chain(1.0)
     with pytest.raises(ValueError, match="at least one valid pair"):
         compose_months(v * np.nan, sigma, start, end)
+
+
+GOOD = chain(10.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sigma": GOOD[1] * 0}, "more than 0"),
+        ({"sigma": -GOOD[1]}, "more than 0"),
+        ({"sigma": np.ones(3)}, "broadcasts"),
+        ({"v": np.ones((3, 4))}, r"\(p, rows, cols\)"),
+        ({"v": np.array(["a"] * len(GOOD[0]))}, "numbers"),
+        ({"start": GOOD[2][:-1]}, "one per pair"),
+        ({"start": np.arange(len(GOOD[0]))}, "datetime64"),
+        ({"start": np.full(len(GOOD[0]), "NaT", "M8[ms]")}, "NaT"),
+        ({"end": GOOD[2]}, "two different times"),
+        ({"method": "magic"}, "expected one of"),
+        ({"scene_sigma": -1.0}, "metres >= 0"),
+        ({"smoothness": 1.0}, "smoothness"),
+        ({"method": "smooth", "smoothness": 0.0}, "smoothness"),
+        ({"method": "overlap", "hyperparameters": ()}, "hyperparameters"),
+        ({"months": ["2020-01"]}, "datetime64 months"),
+        ({"months": np.array(["2020-02", "2020-01"], "M8[M]")}, "later than"),
+    ],
+)
+def test_wrong_arguments_are_refused(change, message):
+    v, sigma, start, end = GOOD
+    given = {"v": v, "sigma": sigma, "start": start, "end": end, **change}
+    with pytest.raises(ValueError, match=message):
+        compose_months(**given)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_missing_velocity_or_sigma_leaves_the_pair_out(method):
+    v, sigma, start, end = chain(70.0)
+    holes, infinite, unknown = v.copy(), v.copy(), sigma.copy()
+    holes[5], infinite[5], unknown[5] = np.nan, np.inf, np.nan
+    rest = np.arange(len(v)) != 5
+    kwargs = {"method": method, "months": np.arange("2019-01", "2021-01", dtype="M8[M]")}
+    expected = compose_months(v[rest], sigma[rest], start[rest], end[rest], **kwargs)
+    for values, errors in ((holes, sigma), (infinite, sigma), (v, unknown)):
+        m = compose_months(values, errors, start, end, **kwargs)
+        np.testing.assert_allclose(m.v, expected.v, atol=1e-6)
+        np.testing.assert_array_equal(m.flag, expected.flag)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_contradictory_measurements_of_one_pair_are_not_trusted(method):
+    v, sigma, start, end = chain(70.0)
+    v2 = np.append(v, 2000.0)
+    args = np.append(sigma, sigma[8]), np.append(start, start[8]), np.append(end, end[8])
+    m = compose_months(v2, *args, method=method)
+    np.testing.assert_allclose(m.v, 70, atol=25)
+
+
+def test_only_pairs_over_a_year_measure_no_month():
+    start = MONTHLY[:20]
+    end = start + np.timedelta64(400, "D")
+    m = compose_months(np.full(20, 90.0), 2.0, start, end)
+    assert np.all(m.flag != 0)
+    np.testing.assert_allclose(m.v, 90, atol=3)
+
+
+@pytest.mark.slow
+def test_processes_agree_with_serial():
+    sim = nw.simulate(["season"], 12, cells=300, pairs=60, last="2014-10-01")
+    v, sigma = sim.v.reshape(-1, 10, 30), sim.sigma.reshape(-1, 10, 30)
+    kwargs = {"scene_sigma": nw.SCENE_SIGMA}
+    serial = compose_months(v, sigma, sim.start, sim.end, **kwargs)
+    spread = compose_months(v, sigma, sim.start, sim.end, jobs=2, **kwargs)
+    np.testing.assert_allclose(spread.v, serial.v, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(spread.flag, serial.flag)
+
+
+def test_overlap_median_resists_a_false_match():
+    v, _, start, end = chain(70.0)
+    starts, ends = np.tile(start, 3), np.tile(end, 3) + np.repeat([0, 1, 2], len(v)) * DAY
+    many = np.tile(v, 3)
+    many[4] = 3000.0
+    m = compose_months(many, 20.0, starts, ends, method="overlap")
+    np.testing.assert_allclose(m.overlap_median, 70, atol=1e-6)
+    assert np.nanmax(m.overlap_mean) > 200

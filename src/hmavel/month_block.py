@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from hmavel._types import DAYS_PER_YEAR, ByteArray, FloatArray
 from hmavel.month_fit import learn_classes
-from hmavel.month_gp import Cell, Design, SceneErrors, log_evidence, solve
+from hmavel.month_gp import Cell, Design, SceneErrors, Workspace, log_evidence, solve
 from hmavel.month_kernel import Hyperparameters, MonthPrior, month_prior
 from hmavel.month_overlap import overlap_months
 from hmavel.month_screen import (
@@ -188,9 +188,9 @@ def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonth
         weighted = batch.take(seen)
         if shared.method == "gp":
             weighted, out.cell_class[seen] = _screened(shared, weighted)
-        overlaps = network.overlap_years()
+        overlaps, work = network.overlap_years(), Workspace()
         for i, c in enumerate(seen):
-            _compose_cell(shared, weighted.cell(i), overlaps, keep, out, int(c))
+            _compose_cell(shared, weighted.cell(i), overlaps, work, keep, out, int(c))
     blank = out.flag == BLANK
     out.v[blank] = out.sigma[blank] = np.nan
     out.next_correlation[blank] = np.nan
@@ -208,11 +208,12 @@ def _screened(shared: Shared, batch: Batch) -> tuple[Batch, NDArray[np.int16]]:
         )
         chosen[:] = np.argmax(scores, axis=0)
         # Scene errors taken as the pairs' own blur the evidence: decide close calls properly.
+        work = Workspace()
         close = scores > scores.max(axis=0) - _CLOSE_CALL
         for c in np.flatnonzero(close.sum(axis=0) > 1):
             rivals = np.flatnonzero(close[:, c])
             cell = batch.cell(int(c))
-            better = [log_evidence(classes[k].choose, cell) for k in rivals]
+            better = [log_evidence(classes[k].choose, cell, work) for k in rivals]
             chosen[c] = rivals[np.argmax(better)]
     weight = batch.weight.copy()
     for k in np.unique(chosen):
@@ -225,6 +226,7 @@ def _compose_cell(
     shared: Shared,
     cell: Cell,
     overlaps: sparse.csr_array,
+    work: Workspace,
     keep: NDArray[np.intp],
     out: BlockMonths,
     c: int,
@@ -234,7 +236,7 @@ def _compose_cell(
     if shared.method != "overlap":
         if shared.method == "gp":
             kind = shared.classes[out.cell_class[c]]
-            posterior = solve(kind.solve, cell)
+            posterior = solve(kind.solve, cell, work)
             lost = kind.solve.prior.lost[keep]
             prior_variance = kind.prior.variance[keep]
         else:
@@ -250,7 +252,8 @@ def _compose_cell(
         out.next_correlation[:-1, c] = following / np.sqrt(variance[:-1] * variance[1:])
         if out.covariance is not None:
             out.covariance[:, :, c] = root @ root.T + np.diag(lost)
-    touching = overlaps[cell.pairs]
+    whole = len(cell.pairs) == overlaps.shape[0]
+    touching = overlaps if whole else overlaps[cell.pairs]
     weighted = touching.T @ cell.weight
     out.count[:, c] = (weighted * DAYS_PER_YEAR / shared.network.month_days)[keep]
     shortest = np.full(overlaps.shape[1], np.inf)

@@ -32,7 +32,7 @@ from hmavel.network import PairNetwork
 TYPICAL = Hyperparameters(
     level=1000.0, season=5.0, shape=0.8, memory=10.0, event=5.0, duration=0.4, noise=1.0
 )
-SPREAD = np.array([1.5, 0.5, 0.8, 1.5, 0.6, 0.1])
+SPREAD = np.array([1.5, 0.5, 0.8, 1.5, 0.6, 0.15])
 #: A season is round or a short speed-up: two medians of its shape, the likelier is taken.
 _SHAPES = (0.9, 0.2)
 #: Standard deviation of the log pace of the clocks, and the time over which it is kept, years.

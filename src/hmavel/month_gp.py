@@ -91,10 +91,9 @@ class Design:
         stated = (cell.variance + self.scenes.variance[i]) * self.prior.parameters.noise**2
         return np.asarray(stated + self.prior.unresolved[i])
 
-    def rows(self, pairs: NDArray[np.intp], scale: FloatArray, extra: int = 0) -> FloatArray:
-        """Scaled rows of some pairs, with ``extra`` empty columns at the end."""
-        s, k = self.scenes.count, len(pairs)
-        out = np.empty((k, self.width + extra))
+    def rows(self, pairs: NDArray[np.intp], scale: FloatArray, out: FloatArray) -> FloatArray:
+        """Write the scaled rows of some pairs into ``out``, whose further columns stay."""
+        s = self.scenes.count
         if s:
             out[:, :s] = 0.0
             amplitude = self.scenes.sigma * self.prior.parameters.noise
@@ -102,8 +101,33 @@ class Design:
                 at = column[pairs]
                 has = np.flatnonzero(at >= 0)
                 out[has, at[has]] = sign * amplitude * scale[has]
-        np.multiply(self.prior.pair_modes[pairs], scale[:, None], out=out[:, s : self.width])
+        modes = self.prior.pair_modes
+        # All pairs are valid in most cells: no need to copy their rows first.
+        some = modes if len(pairs) == len(modes) else modes[pairs]
+        np.multiply(some, scale[:, None], out=out[:, s : self.width])
         return out
+
+
+class Workspace:
+    """Memory that each solve uses again: getting it anew costs as much as a product."""
+
+    def __init__(self) -> None:
+        self._rows = self._normal = np.empty(0)
+
+    def rows(self, count: int, width: int) -> FloatArray:
+        """Return (count, width) numbers, not set to anything."""
+        if self._rows.size < count * width:
+            self._rows = np.empty(count * width)
+        return self._rows[: count * width].reshape(count, width)
+
+    def identity(self, width: int) -> FloatArray:
+        """Return the identity matrix in Fortran order."""
+        if self._normal.size < width**2:
+            self._normal = np.empty(width**2)
+        normal = self._normal[: width**2].reshape(width, width).T
+        normal[:] = 0.0
+        normal[np.diag_indices(width)] = 1.0
+        return normal
 
 
 @dataclass(frozen=True)
@@ -124,29 +148,52 @@ class LeaveOut:
     log_evidence: float
 
 
-def solve(design: Design, cell: Cell) -> Posterior:
+def solve(design: Design, cell: Cell, work: Workspace | None = None) -> Posterior:
     """Solve one cell: mean, covariance root and evidence."""
-    factor, evidence = _factorise(design, cell, design.total_variance(cell))
+    total = design.total_variance(cell)
+    factor, evidence = _factorise(design, cell, total, work or Workspace())
     s, m = design.scenes.count, design.width
     root = blas.dtrsm(1.0, factor[s:m, s:m], design.prior.modes, side=1, lower=1, trans_a=1)
     return Posterior(root @ factor[m, s:m], root, evidence)
 
 
-def log_evidence(design: Design, cell: Cell) -> float:
+def log_evidence(design: Design, cell: Cell, work: Workspace | None = None) -> float:
     """Log density of the cell's displacements under the prior."""
-    return _factorise(design, cell, design.total_variance(cell))[1]
+    return _factorise(design, cell, design.total_variance(cell), work or Workspace())[1]
+
+
+def predict(
+    design: Design, cell: Cell, pairs: NDArray[np.intp]
+) -> tuple[FloatArray, FloatArray]:
+    """Predict displacements of other pairs of the network from those of a cell.
+
+    Returns
+    -------
+    mean, variance
+        (len(pairs),) m and m^2. A scene that the cell has seen is predicted with its error as
+        the cell's pairs have it. The new pair's own match error is not part of the variance.
+    """
+    work = Workspace()
+    factor, _ = _factorise(design, cell, design.total_variance(cell), work)
+    m, noise = design.width, design.prior.parameters.noise
+    rows = design.rows(pairs, np.ones(len(pairs)), np.empty((len(pairs), m)))
+    reach = blas.dtrsm(1.0, factor[:m, :m], rows.T, side=0, lower=1)
+    own = design.scenes.variance[pairs] * noise**2 + design.prior.unresolved[pairs]
+    return factor[m, :m] @ reach, np.einsum("ij,ij->j", reach, reach) + own
 
 
 def leave_out(design: Design, cell: Cell) -> LeaveOut:
     """Predict each pair of a cell from the others; a pair's own weight does not matter."""
     total = design.total_variance(cell)
-    factor, evidence = _factorise(design, cell, total)
+    work = Workspace()
+    factor, evidence = _factorise(design, cell, total, work)
     m, q = design.width, len(cell.d)
     y = factor[m, :m]
     fit, spread = np.empty(q), np.empty(q)
     for first in range(0, q, _CHUNK):
         some = slice(first, first + _CHUNK)
-        rows = design.rows(cell.pairs[some], np.ones(len(cell.d[some])))
+        count = len(cell.d[some])
+        rows = design.rows(cell.pairs[some], np.ones(count), work.rows(count, m))
         reach = blas.dtrsm(1.0, factor[:m, :m], rows.T, side=0, lower=1)
         fit[some] = y @ reach
         spread[some] = np.einsum("ij,ij->j", reach, reach)
@@ -154,16 +201,19 @@ def leave_out(design: Design, cell: Cell) -> LeaveOut:
     return LeaveOut((cell.d - fit) / rest, total + spread / rest, evidence)
 
 
-def _factorise(design: Design, cell: Cell, total: FloatArray) -> tuple[FloatArray, float]:
+def _factorise(
+    design: Design, cell: Cell, total: FloatArray, work: Workspace
+) -> tuple[FloatArray, float]:
     """Cholesky factor of the normal matrix with the data as its last row, and the evidence."""
     m, q = design.width, len(cell.d)
     w = cell.weight / total
     root_w = np.sqrt(w)
     # The data row gets a 1 too: it keeps its pivot positive, and is taken off below.
-    normal = np.asfortranarray(np.eye(m + 1))
+    normal = work.identity(m + 1)
     for first in range(0, q, _CHUNK):
         some = slice(first, first + _CHUNK)
-        rows = design.rows(cell.pairs[some], root_w[some], extra=1)
+        rows = work.rows(len(root_w[some]), m + 1)
+        design.rows(cell.pairs[some], root_w[some], rows)
         rows[:, m] = cell.d[some] * root_w[some]
         normal = blas.dsyrk(1.0, rows.T, beta=1.0, c=normal, lower=1, overwrite_c=1)
     factor, info = lapack.dpotrf(normal, lower=1, overwrite_a=1, clean=0)

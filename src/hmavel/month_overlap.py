@@ -66,7 +66,8 @@ def overlap_months(
         whole[~seen] = np.nan
         mean[k] = np.where(ok, weight * v_k, 0.0).sum(axis=0) / whole
         median[k] = _weighted_median(v_k, weight)
-        spread = _weighted_median(np.abs(v_k - median[k]) / np.sqrt(total_k), weight) / 0.6745
+        apart = np.where(ok, np.abs(v_k - median[k]) / np.sqrt(total_k), 0.0)
+        spread = (weight * np.minimum(apart, 5.0)).sum(axis=0) / whole * np.sqrt(np.pi / 2)
         error = _mean_variance(weight / whole, variance[i], incidence[i], years[i], scene_sigma)
         sigma[k] = np.sqrt(np.pi / 2 * error) * np.maximum(spread, 1.0)
         count[k] = np.where(ok, share * DAYS_PER_YEAR / network.month_days[k], 0.0).sum(axis=0)

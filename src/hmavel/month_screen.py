@@ -100,7 +100,7 @@ def agree(prior: MonthPrior, scenes: SceneErrors, batch: Batch) -> Agreement:
     normal[:, np.arange(r), np.arange(r)] += 1.0
     inverse = np.linalg.inv(normal)
     right = (w * batch.d) @ g
-    modes = np.einsum("cij,cj->ci", inverse, right)
+    modes = (inverse @ right[:, :, None])[:, :, 0]
     packed = inverse[:, low, high] * np.where(low == high, 1.0, 2.0)
     spread = np.empty((cells, p))
     for first in range(0, p, _CHUNK):
@@ -115,7 +115,7 @@ def agree(prior: MonthPrior, scenes: SceneErrors, batch: Batch) -> Agreement:
 
 
 def first_weights(
-    prior: MonthPrior, scenes: SceneErrors, batch: Batch, rounds: int = 4
+    prior: MonthPrior, scenes: SceneErrors, batch: Batch, rounds: int = 3
 ) -> Batch:
     """Weigh the pairs of cells under the loose prior, from equal weights."""
     batch = replace(batch, weight=np.ones(batch.d.shape))
@@ -124,7 +124,7 @@ def first_weights(
         # Many false matches at once hide each other: lower them all a little first.
         mild = 1 / (1 + found.misfit**2 / found.variance / 4)
         strict = match_weights(found.misfit, found.variance)
-        batch = replace(batch, weight=mild if turn < 2 else strict)
+        batch = replace(batch, weight=mild if turn < 1 else strict)
     return batch
 
 

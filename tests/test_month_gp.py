@@ -1,0 +1,247 @@
+"""The Gaussian process: against plain dense algebra, and against known truths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import networks as nw
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from hmavel import month_fit
+from hmavel.month import compose_months
+from hmavel.month_gp import Cell, Design, leave_out, predict, scene_errors, solve
+from hmavel.month_kernel import PARTS, Hyperparameters, fine_covariance, month_prior
+from hmavel.month_screen import agree, make_batch
+from hmavel.network import pair_network
+
+rng = np.random.default_rng(11)
+PRIOR = Hyperparameters(
+    level=300.0,
+    season=30.0,
+    shape=0.6,
+    memory=4.0,
+    event=20.0,
+    duration=0.4,
+    noise=1.1,
+    season_pace=tuple(np.exp(rng.normal(0, 0.5, 24))),
+    event_pace=tuple(np.exp(rng.normal(0, 0.5, 40))),
+    event_from=np.datetime64("2013-06"),
+)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A network of 80 pairs over three years, one cell of it, and its dense matrices."""
+    sim = nw.simulate(["season"], 2, pairs=80, last="2016-03-01")
+    network = pair_network(sim.start, sim.end)
+    v, sigma = network.merged(sim.v, sim.sigma)
+    years = network.baseline_years
+    p = len(years)
+    weight = np.random.default_rng(3).uniform(0.05, 1.0, p)
+    cell = Cell(np.arange(p), v[:, 0] * years, (sigma[:, 0] * years) ** 2, weight)
+    prior, scenes = month_prior(network, PRIOR), scene_errors(network, 1.05)
+    scene = network.incidence().toarray() * 1.05
+    total = (cell.variance * PRIOR.noise**2 + prior.unresolved) / weight
+    # Scenes of one pair are part of the pair's own error, so the weight lowers them too.
+    lone = scenes.variance * PRIOR.noise**2
+    shared = np.abs(scene).astype(bool).sum(axis=0) > 1
+    scene = scene[:, shared] * PRIOR.noise
+    c = np.diag(total + lone / weight) + scene @ scene.T
+    k = prior.modes @ prior.modes.T
+    o = prior.design
+    return network, cell, Design(prior, scenes), k, o, c
+
+
+def test_solve_equals_dense_regression(small):
+    _, cell, design, k, o, c = small
+    total = o @ k @ o.T + c
+    gain = k @ o.T @ np.linalg.inv(total)
+    found = solve(design, cell)
+    np.testing.assert_allclose(found.mean, gain @ cell.d, atol=1e-6)
+    np.testing.assert_allclose(found.root @ found.root.T, k - gain @ o @ k, atol=1e-4)
+    # The inflated variances of the weights change the density of d by their own factor.
+    expected = multivariate_normal(np.zeros(len(c)), total).logpdf(cell.d)
+    assert found.log_evidence == pytest.approx(expected, abs=1e-6)
+
+
+def test_leave_out_equals_solving_without_the_pair(small):
+    _, cell, design, *_ = small
+    found = leave_out(design, cell)
+    total = design.total_variance(cell)
+    for i in (0, 17, 63):
+        rest = np.arange(len(cell.d)) != i
+        others = Cell(*(a[rest] for a in (cell.pairs, cell.d, cell.variance, cell.weight)))
+        mean, variance = predict(design, others, cell.pairs[[i]])
+        own = total[i] - design.prior.unresolved[i] - design.scenes.variance[i] * PRIOR.noise**2
+        assert found.misfit[i] == pytest.approx(cell.d[i] - mean[0], abs=1e-7)
+        assert found.variance[i] == pytest.approx(variance[0] + own, rel=1e-7)
+
+
+def test_batched_screening_equals_leave_out(small):
+    network, cell, design, *_ = small
+    alone = scene_errors(network, 1.05, shared=False)
+    found = leave_out(Design(design.prior, alone), cell)
+    years = network.baseline_years
+    v, sigma = cell.d / years, np.sqrt(cell.variance) / years
+    batch = make_batch(network, v[:, None], sigma[:, None])
+    batch = replace(batch, weight=cell.weight[None])
+    many = agree(design.prior, alone, batch)
+    np.testing.assert_allclose(many.misfit[0], found.misfit, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(many.variance[0], found.variance, rtol=1e-5)
+    constant = -0.5 * len(cell.d) * np.log(2 * np.pi)
+    assert many.log_evidence[0] + constant == pytest.approx(found.log_evidence, abs=1e-4)
+
+
+def test_pairs_are_best_predicted_from_months(small):
+    network, *_ = small
+    prior = month_prior(network, PRIOR)
+    fine = fine_covariance(network.months, PRIOR)
+    n = len(network.months)
+    mean = np.kron(np.eye(n), np.full(PARTS, 1 / PARTS))
+    parts = network.overlap_years(PARTS).toarray()
+    apart = parts - prior.design @ mean
+    np.testing.assert_allclose(
+        np.einsum("ij,jk,ik->i", apart, fine, apart), prior.unresolved, atol=1e-9
+    )
+    plain = parts - network.overlap_years().toarray() @ mean
+    of_overlap = np.einsum("ij,jk,ik->i", plain, fine, plain)
+    assert np.all(prior.unresolved <= of_overlap + 1e-6)
+    np.testing.assert_allclose(prior.design.sum(axis=1), network.baseline_years, rtol=1e-12)
+
+
+def test_cut_prior_keeps_its_variance(small):
+    network, *_ = small
+    prior = month_prior(network, PRIOR)
+    cut = prior.cut(4.0)
+    assert cut.modes.shape[1] < prior.modes.shape[1]
+    assert np.all(cut.lost <= 4.0 + 1e-9)
+    whole = (prior.modes**2).sum(axis=1)
+    np.testing.assert_allclose((cut.modes**2).sum(axis=1) + cut.lost, whole, rtol=1e-12)
+
+
+def test_slope_of_the_evidence(small):
+    network, cell, design, *_ = small
+    scenes, prior = design.scenes, design.prior
+    known = [month_fit._information(cell, scenes, prior.design, prior.unresolved)]
+
+    def value(h):
+        return month_fit._evidence(known, h, network.months)[0]
+
+    _, slope, season, event = month_fit._evidence(known, PRIOR, network.months)
+    step = 1e-4
+    for k in range(6):
+        move = step * np.eye(6)[k]
+        up, down = PRIOR.with_log(PRIOR.log + move), PRIOR.with_log(PRIOR.log - move)
+        assert slope[k] == pytest.approx((value(up) - value(down)) / (2 * step), rel=1e-4)
+    for name, slopes, at in (("season_pace", season, 9), ("event_pace", event, 12)):
+        sides = []
+        for sign in (1, -1):
+            pace = np.array(getattr(PRIOR, name))
+            pace[at] *= np.exp(sign * step)
+            sides.append(value(replace(PRIOR, **{name: tuple(pace)})))
+        first = at if name == "season_pace" else at + 2  # the network begins two months earlier
+        expected = (sides[0] - sides[1]) / (2 * step)
+        assert slopes[first] == pytest.approx(expected, rel=1e-3)
+
+
+def test_scene_errors_widen_the_error_bar():
+    sim = nw.simulate(["slow"], 5, pairs=200, last="2018-01-01")
+    args = sim.v[:, 0], sim.sigma[:, 0], sim.start, sim.end
+    prior = replace(PRIOR, season_pace=(), event_pace=(), event_from=None, noise=1.0)
+    alone = compose_months(*args, hyperparameters=prior)
+    tied = compose_months(*args, hyperparameters=prior, scene_sigma=1.05)
+    assert np.nanmedian(tied.sigma / alone.sigma) > 1.1
+
+
+def test_false_matches_do_not_matter():
+    clean = nw.simulate(["season"], 8, pairs=300, last="2020-01-01", false_share=0.0)
+    args = clean.sigma[:, 0], clean.start, clean.end
+    v = clean.v[:, 0].copy()
+    hit = np.random.default_rng(1).choice(len(v), 20, replace=False)
+    years = (clean.end - clean.start) / nw.DAY / nw.YEAR
+    v[hit] = np.random.default_rng(2).choice([-70.0, 70.0], 20) / years[hit]
+    m = compose_months(clean.v[:, 0], *args, scene_sigma=nw.SCENE_SIGMA)
+    spoilt = compose_months(
+        v, *args, scene_sigma=nw.SCENE_SIGMA, hyperparameters=m.hyperparameters
+    )
+    assert np.nanmax(np.abs(spoilt.v - m.v) / m.sigma) < 2.0
+    assert np.nanmean(np.abs(spoilt.v - m.v) / m.sigma) < 0.5
+
+
+def test_month_that_only_long_pairs_touch_is_not_called_measured():
+    sim = nw.simulate(["surge"], 9, pairs=400, last="2019-06-01")
+    days = (sim.end - sim.start) / nw.DAY
+    quiet = np.datetime64("2016-03"), np.datetime64("2016-09")
+    touching = (sim.start < quiet[1]) & (sim.end > quiet[0]) & (days < 150)
+    v = np.where(touching, np.nan, sim.v[:, 0])
+    kwargs = {"months": sim.months, "scene_sigma": nw.SCENE_SIGMA}
+    m = compose_months(v, sim.sigma[:, 0], sim.start, sim.end, **kwargs)
+    gap = (sim.months >= quiet[0]) & (sim.months < quiet[1])
+    assert np.all(m.flag[gap] == 1)
+    assert np.all(m.shortest_days[gap] >= 150)
+    assert np.mean(m.flag[~gap] == 0) > 0.4
+
+
+def test_covariance_agrees_with_sigma_and_neighbours():
+    sim = nw.simulate(["season"], 10, pairs=150, last="2016-01-01")
+    m = compose_months(sim.v[:, 0], sim.sigma[:, 0], sim.start, sim.end, covariance=True)
+    np.testing.assert_allclose(np.sqrt(np.diag(m.covariance)), m.sigma, rtol=1e-9)
+    pairs = np.diag(m.covariance, 1) / (m.sigma[:-1] * m.sigma[1:])
+    np.testing.assert_allclose(m.next_correlation[:-1], pairs, rtol=1e-9)
+    assert np.isnan(m.next_correlation[-1])
+    assert np.linalg.eigvalsh(m.covariance).min() > 0
+
+
+#: RMSE that a truth must reach, m/yr, over three networks of their own seeds.
+LIMITS = {"season": 3.6, "surge": 6.0, "slow": 0.7}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_truth_comes_back(name):
+    s = nw.score(name, [200, 201], compose_months)
+    assert s.rmse.mean() < LIMITS[name] * 1.25  # two seeds scatter by about a quarter
+    assert s.within1.mean() > 0.55
+    assert s.within2.mean() > 0.9
+
+
+@pytest.mark.slow
+def test_all_truths_over_ten_networks():
+    limits = {
+        "season": 3.5,
+        "spring": 8.0,
+        "surge": 6.0,
+        "changing": 7.0,
+        "two_surges": 8.0,
+        "slow": 0.6,
+        "stagnant": 0.6,
+    }
+    within = []
+    for name, limit in limits.items():
+        s = nw.score(name, range(100, 110), compose_months)
+        assert s.rmse.mean() <= limit * 1.1, (name, s.rmse)
+        assert s.within1.mean() >= 0.63, (name, s.within1)
+        assert s.within2.mean() >= 0.92, (name, s.within2)
+        if name in nw.SIGNAL:
+            within.append(s.within1.mean())
+            low = 0.75 if name == "spring" else 0.9
+            assert low <= s.amplitude.mean() <= 1.05, (name, s.amplitude)
+        if "surge" in name:
+            assert np.abs(s.onset).max() < 1.0
+    assert 0.68 <= np.mean(within) <= 0.8
+
+
+@pytest.mark.slow
+def test_hundred_thousand_pairs_in_one_cell():
+    draw = np.random.default_rng(0)
+    first = np.datetime64("2013-04-01", "ms")
+    day = 86_400_000
+    begin = draw.integers(0, 4000, 100_000) * day
+    length = draw.integers(16, 400, 100_000) * day
+    start, end = first + begin, first + begin + length
+    sigma = 657.0 / (length / day)
+    v = 80 + sigma * draw.normal(size=len(sigma))
+    m = compose_months(v, sigma, start, end, scene_sigma=0.5)
+    middle = (m.months > np.datetime64("2013-08")) & (m.months < np.datetime64("2024-01"))
+    assert np.abs(m.v[middle] - 80).max() < 10
