@@ -48,6 +48,8 @@ _CLASS_PRICE = 12.0
 _MOST_CLASSES = 4
 #: Pairs that are certainly false say nothing and only cost time.
 _HOPELESS = 1e-3
+#: Pairs of a cell that the prior is learnt from at most, evenly drawn.
+_MOST_PAIRS = 4000
 
 
 def learn_classes(
@@ -109,9 +111,9 @@ def _refined(
 
 def _trimmed(cell: Cell) -> Cell:
     keep = cell.weight > _HOPELESS
-    if keep.all() or not keep.any():
-        return cell
-    return Cell(cell.pairs[keep], cell.d[keep], cell.variance[keep], cell.weight[keep])
+    some = np.flatnonzero(keep) if keep.any() else np.arange(len(keep))
+    some = some[:: 1 + len(some) // _MOST_PAIRS]
+    return Cell(cell.pairs[some], cell.d[some], cell.variance[some], cell.weight[some])
 
 
 @dataclass(frozen=True)

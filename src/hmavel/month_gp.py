@@ -22,6 +22,8 @@ from hmavel.network import PairNetwork
 _CHUNK = 8192
 #: Scenes that may share their error among pairs: the normal matrix is dense in them.
 _MOST_SCENES = 8000
+#: Scenes beyond which it pays to use that a pair has only two of them.
+_MANY_SCENES = 512
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,9 @@ def _factorise(
     root_w = np.sqrt(w)
     # The data row gets a 1 too: it keeps its pivot positive, and is taken off below.
     normal = work.identity(m + 1)
-    for first in range(0, q, _CHUNK):
+    if design.scenes.count > _MANY_SCENES:
+        _add_sparse(normal, design, cell, w)
+    for first in range(0, q if design.scenes.count <= _MANY_SCENES else 0, _CHUNK):
         some = slice(first, first + _CHUNK)
         rows = work.rows(len(root_w[some]), m + 1)
         design.rows(cell.pairs[some], root_w[some], rows)
@@ -225,3 +229,14 @@ def _factorise(
     log_det = 2 * np.log(np.diagonal(factor)[:m]).sum() - np.log(w).sum()
     quad = factor[m, m] ** 2 - 1.0
     return factor, float(-0.5 * (quad + log_det + q * np.log(2 * np.pi)))
+
+
+def _add_sparse(normal: FloatArray, design: Design, cell: Cell, w: FloatArray) -> None:
+    """Add the weighted products of the columns to the lower half of the normal matrix."""
+    s, m = design.scenes.count, design.width
+    scenes = design.scenes.matrix(cell.pairs) * design.prior.parameters.noise
+    weighted = (sparse.diags_array(w) @ scenes).T.tocsr()
+    dense = np.column_stack([design.prior.pair_modes[cell.pairs], cell.d])
+    normal[:s, :s] += (weighted @ scenes).toarray()
+    normal[s:, :s] += (weighted @ dense).T
+    normal[s : m + 1, s : m + 1] += dense.T @ (w[:, None] * dense)
