@@ -332,7 +332,7 @@ def test_false_match_is_an_outlier_and_a_small_clump_goes():
     quality[20:27, 20:27] = Quality.MASKED  # all but two nodes in a hole of its own
     quality[23, 23:25] = Quality.GOOD
     spoilt = replace(d, drow=np.where(quality == 0, drow, np.nan), quality=quality)
-    kept = node_field.without_outliers(spoilt, Settings(), threads=1)
+    kept = node_field.without_outliers(spoilt, Settings(), window=32, step=8, threads=1)
     assert kept.quality[10, 10] == Quality.OUTLIER
     assert np.isnan(kept.drow[10, 10])
     assert (kept.quality[23, 23:25] == Quality.ISOLATED).all()

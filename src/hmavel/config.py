@@ -262,7 +262,9 @@ class Correlate(Stage):
     max_median: float = _option(
         4.0, "Neighbour test: normalised residual above which a match is an outlier.", gt=0
     )
-    min_clump: int = _option(5, "Smaller clumps of good nodes are dropped.", "nodes", ge=0)
+    min_clump: float = _option(
+        1.25, "Clumps of good nodes that cover less are dropped.", "fine windows", ge=0
+    )
     domain_windows: bool = _option(
         False, "Let windows at a margin see only the ice, or only the ground, of their centre."
     )

@@ -128,7 +128,8 @@ def correlate(
     out, quality = field.measure_all(labels, first)
     drow, dcol, sigma_row, sigma_col, snr, coherence, _ = out
     found = Displacement(drow, dcol, sigma_row, sigma_col, snr, coherence, quality, row, col)
-    return without_outliers(found, settings, threads)
+    spacing = float(row[1] - row[0]) if len(row) > 1 else float(step)
+    return without_outliers(found, settings, window=window, step=spacing, threads=threads)
 
 
 def correlate_pair(pair: Pair, **options: Any) -> Displacement:

@@ -1,4 +1,4 @@
-"""Pictures: a glacier's velocity over its relief, and its months with their error."""
+"""Pictures: a glacier's velocity and its months with their error; a pair's velocity."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hmavel._types import Quality
 from hmavel.atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hmavel._types import BoolArray, FloatArray, Grid, TimeArray
+    from hmavel._types import BoolArray, FloatArray, Grid, TimeArray, Velocity
 
 #: Okabe & Ito's blue and vermilion: told apart with every kind of colour vision.
 _MEASURED, _TRUTH = "#0072B2", "#D55E00"
@@ -95,6 +96,66 @@ def glacier_figure(
         first = first or axes
         _draw_series(axes, place, legend=index == 0)
         axes.tick_params(labelbottom=index == len(series) - 1)
+    figure.suptitle(title, fontsize=12)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def pair_figure(
+    path: Path, *, title: str, image: FloatArray, image_grid: Grid, velocity: Velocity
+) -> None:
+    """Draw a pair as PNG: its speed over the reference image, and why cells are empty.
+
+    Parameters
+    ----------
+    path
+        The PNG to write.
+    title
+        Over both panels.
+    image, image_grid
+        The reference's Band 8, NaN = no data, and its grid.
+    velocity
+        The pair's velocity, m/yr.
+    """
+    from matplotlib.colors import ListedColormap, PowerNorm
+    from matplotlib.figure import Figure as NewFigure
+
+    height, width = _extent_km(velocity.grid)
+    panel = float(np.clip(5.5 * width / height, 3.5, 9.0))
+    figure = NewFigure(figsize=(2 * panel + 1.6, 6.0), layout="constrained", dpi=100)
+    axes = figure.subplots(1, 2, sharex=True, sharey=True)
+    # Every few pixels will do for a picture of some hundred dots a side.
+    thin = max(1, round(max(image.shape) / 900))
+    low, high = np.nanpercentile(image[::thin, ::thin], [2.0, 98.0])
+    axes[0].imshow(
+        image[::thin, ::thin], extent=_box_km(image_grid), cmap="gray", vmin=low, vmax=high
+    )
+    known = velocity.v[np.isfinite(velocity.v)]
+    top = max(float(np.percentile(known, 99.5)) if known.size else 1.0, 1.0)
+    # The square root keeps slow ice apart where a trunk runs a hundred times as fast.
+    drawn = axes[0].imshow(
+        velocity.v, extent=_box_km(velocity.grid), cmap="viridis", alpha=0.85,
+        norm=PowerNorm(0.5, vmin=0.0, vmax=top), interpolation="nearest",
+    )
+    x = velocity.grid.x(np.arange(velocity.grid.shape[1])) * _KM
+    y = velocity.grid.y(np.arange(velocity.grid.shape[0])) * _KM
+    _draw_arrows(axes[0], x, y, velocity.vx, velocity.vy, top)
+    figure.colorbar(drawn, ax=axes[0], shrink=0.8, extend="max", label="speed, m/yr")
+    codes = [q for q in Quality if (velocity.quality == q).any()]
+    places = np.searchsorted([int(q) for q in codes], velocity.quality)
+    # Twelve colours of Paul Tol's that are told apart; measured cells are pale.
+    palette = ["#DDDDDD", "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77",
+               "#CC6677", "#882255", "#AA4499", "#FFFFFF", "#555555"]  # fmt: skip
+    coded = axes[1].imshow(
+        places, extent=_box_km(velocity.grid), interpolation="nearest",
+        cmap=ListedColormap([palette[q] for q in codes]), vmin=-0.5, vmax=len(codes) - 0.5,
+    )
+    bar = figure.colorbar(coded, ax=axes[1], shrink=0.8, ticks=range(len(codes)))
+    bar.ax.set_yticklabels([q.name.lower().replace("_", " ") for q in codes])
+    axes[0].set(ylabel="northing, km")
+    for each in axes:
+        each.set(aspect="equal", xlabel="easting, km")
+        each.ticklabel_format(style="plain", useOffset=False)
     figure.suptitle(title, fontsize=12)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -64,7 +64,7 @@ class Settings:
     sigma_scale: float = 0.9  #: calibration of the predicted sigma
     sigma_floor: float = 0.001  #: px; what interpolation and rounding leave
     max_median: float = 4.0  #: normalised median test: refuse above
-    min_clump: int = 5  #: refuse clumps of fewer good nodes
+    min_clump: float = 1.25  #: refuse clumps of good nodes smaller than this many fine windows
     fftw_only: bool = False  #: leave the kernels' own transforms aside
     instruction_set: str | None = None  #: None = the widest this processor runs
 
@@ -326,7 +326,9 @@ def _between_seeds(d: NDArray[np.float32], apart: int) -> NDArray[np.float32]:
     return guess
 
 
-def without_outliers(d: Displacement, settings: Settings, threads: int) -> Displacement:
+def without_outliers(
+    d: Displacement, settings: Settings, *, window: int, step: float, threads: int
+) -> Displacement:
     """Reject what its neighbours contradict, then the small clumps that are left."""
     rows = d.drow.shape[0]
     outlier = np.zeros(d.drow.shape, np.uint8)
@@ -344,10 +346,11 @@ def without_outliers(d: Displacement, settings: Settings, threads: int) -> Displ
         threads,
     )
     kept = d.rejected(outlier.view(bool), Quality.OUTLIER)
+    # Windows that overlap repeat one chance match at all their nodes.
+    least = settings.min_clump * (window / step) ** 2
     good = kept.good
+    if good.size <= least or least <= 1:
+        return kept
     clumps, count = ndimage.label(good, structure=np.ones((3, 3), int))
     sizes = np.bincount(clumps.ravel(), minlength=count + 1)
-    # A field smaller than a clump has no clumps to speak of.
-    if good.size <= settings.min_clump:
-        return kept
-    return kept.rejected(good & (sizes[clumps] < settings.min_clump), Quality.ISOLATED)
+    return kept.rejected(good & (sizes[clumps] < least), Quality.ISOLATED)

@@ -12,6 +12,7 @@ import numpy as np
 from hmavel import parallel
 from hmavel.config import Bias, as_json
 from hmavel.errors import GlacierError, PairError, StableGroundError
+from hmavel.figures import pair_figure
 from hmavel.glaciers import rasterize, read_polygons
 from hmavel.landsat import open_scene
 from hmavel.mask import classify, clear_ground, to_grid
@@ -54,7 +55,7 @@ def pair_files(
     reference, secondary
         Band-8 GeoTIFFs or product folders, the earlier one first.
     out
-        Folder of ``displacement.tif``, ``velocity.tif`` and ``pair.json``.
+        Folder of ``displacement.tif``, ``velocity.tif``, ``pair.png`` and ``pair.json``.
     config
         Its sections mask, correlate, bias, uncertainty and glaciers are used.
     stable
@@ -114,6 +115,10 @@ def pair_files(
         "seconds": {name: round(value, 3) for name, value in clock.seconds.items()},
     }
     with clock.stage("write"):
+        pair_figure(
+            out / "pair.png", title=f"{pair.reference_id} to {pair.secondary_id}",
+            image=pair.reference, image_grid=pair.grid, velocity=measured.velocity,
+        )
         write_pair(out, measured.corrected, measured.velocity, report)
     return PairResult(out, pair.id, pair.baseline_days, measured, report | _counts(measured))
 
