@@ -107,7 +107,10 @@ def defaults_of(stage):
          {field.name for field in fields(Settings)} | {"domain_windows", "min_matched"}),
         ("bias", "hmavel.bias.fit_bias", set()),
         ("uncertainty", "hmavel.uncertainty.static_terrain", set()),
-        ("months", "hmavel.month.compose_months", {"first", "last", "scene_sigma_m"}),
+        ("months", "hmavel.consistency.doubtful",
+         {"first", "last", "scene_sigma_m", "max_disagreement", "method", "smoothness"}),
+        ("months", "hmavel.month.compose_months",
+         {"first", "last", "scene_sigma_m", "max_disagreement", "far_m"}),
     ],
 )
 def test_defaults_are_those_of_the_stages_themselves(section, stage, own):

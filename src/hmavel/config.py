@@ -262,6 +262,9 @@ class Correlate(Stage):
     max_median: float = _option(
         4.0, "Neighbour test: normalised residual above which a match is an outlier.", gt=0
     )
+    max_step: float = _option(
+        2.0, "Neighbours that differ by more do not hang together in a clump.", "px (15 m)", ge=0
+    )
     min_clump: float = _option(
         1.25, "Clumps of good nodes that cover less are dropped.", "fine windows", ge=0
     )
@@ -335,6 +338,13 @@ class Months(Stage):
     last: Annotated[str, AfterValidator(_month)] | None = _option(
         None, "Last month of the products; not set = the last that a pair covers.",
         example="2024-12",
+    )
+    max_disagreement: float = _option(
+        3.0, "A long pair that disagrees more with the short ones of its time is left out.",
+        "sigma", gt=0,
+    )
+    far_m: float = _option(
+        60.0, "... and one over which, by the short ones, the ice has moved farther.", "m", gt=0
     )
     scene_sigma_m: float | None = _option(
         None, "Error that the pairs of one scene share, 1 sigma; not set = taken as 0.", "m",

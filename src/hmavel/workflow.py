@@ -24,6 +24,7 @@ from hmavel._types import Displacement, Quality, Velocity
 from hmavel.atomic import write_text
 from hmavel.bias import Bias, fit_bias
 from hmavel.config import as_json, to_toml
+from hmavel.consistency import doubtful
 from hmavel.correlator import correlate
 from hmavel.errors import HmavelError, PairError, StableGroundError
 from hmavel.month import Months, compose_months
@@ -282,7 +283,8 @@ def compose_glacier(
     times = [(row["start"], row["end"]) for row in used]
     months = _months(config, plan)
     expected = state.fingerprint(
-        __version__, as_json(config.months), [str(months[0]), len(months)],
+        __version__, as_json(config.months), config.pairs.short_days,
+        [str(months[0]), len(months)],
         sorted(row[state.KEY] for row in used),
     )
     record = folder / "months.json"
@@ -293,6 +295,11 @@ def compose_glacier(
     with clock.stage("months"):
         start, end = (np.asarray(t, "datetime64[ms]") for t in zip(*times, strict=True))
         stack = _read_pairs(folder / "pairs", used, site.ice)
+        wrong = doubtful(
+            **stack, start=start, end=end, short_days=config.pairs.short_days,
+            limit=config.months.max_disagreement, far_m=config.months.far_m,
+        )
+        stack |= {axis: np.where(wrong, np.nan, stack[axis]) for axis in ("vx", "vy")}
         composed = {}
         for axis in ("vx", "vy"):
             on_ice = compose_months(
