@@ -160,3 +160,13 @@ def neighbour_median(const float[:, ::1] u, const float[:, ::1] v,
                                           u.shape[1], least, spread, first, last,
                                           &mid_u[0, 0], &mid_v[0, 0])
     return <int>status
+
+
+def clump_sizes(const float[:, ::1] u, const float[:, ::1] v, float limit,
+                int32_t[:, ::1] parent, int32_t[:, ::1] size):
+    """Count the vectors that hang together; see ``hmk_outliers.h``. Return a status."""
+    cdef hmk.hmk_status status
+    with nogil:
+        status = hmk.hmk_clump_sizes(&u[0, 0], &v[0, 0], u.shape[0], u.shape[1], limit,
+                                     &parent[0, 0], &size[0, 0])
+    return <int>status

@@ -90,3 +90,5 @@ cdef extern from "hmk_outliers.h" nogil:
                                     ptrdiff_t rows, ptrdiff_t cols, int least, float spread,
                                     ptrdiff_t first, ptrdiff_t last, float *mid_u,
                                     float *mid_v)
+    hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
+                               float limit, int32_t *parent, int32_t *size)

@@ -105,3 +105,53 @@ hmk_status hmk_neighbour_median(const float *u, const float *v, const uint8_t *w
         }
     return HMK_OK;
 }
+
+/* Root of a node in the forest of clumps, halving the path on the way. */
+static int32_t root_of(int32_t *parent, int32_t at)
+{
+    while (parent[at] != at) {
+        parent[at] = parent[parent[at]];
+        at = parent[at];
+    }
+    return at;
+}
+
+static void join(int32_t *parent, int32_t a, int32_t b)
+{
+    a = root_of(parent, a), b = root_of(parent, b);
+    /* The smaller index leads, so that the forest does not depend on the order of joins. */
+    if (a < b)
+        parent[b] = a;
+    else
+        parent[a] = b;
+}
+
+hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
+                           float limit, int32_t *parent, int32_t *size)
+{
+    if (rows * cols > INT32_MAX || !(limit >= 0))
+        return HMK_BAD_OPTION;
+    const int32_t count = (int32_t)(rows * cols), side = (int32_t)cols;
+    for (int32_t i = 0; i < count; i++)
+        parent[i] = i, size[i] = 0;
+    for (int32_t r = 0; r < (int32_t)rows; r++)
+        for (int32_t c = 0; c < side; c++) {
+            const int32_t at = r * side + c;
+            if (isnan(u[at]) || isnan(v[at]))
+                continue;
+            /* The four of the eight neighbours that come later. */
+            const int32_t next[4] = {c + 1 < side ? at + 1 : -1, at + side,
+                                     c + 1 < side ? at + side + 1 : -1,
+                                     c > 0 ? at + side - 1 : -1};
+            for (int k = 0; k < 4; k++)
+                if (next[k] >= 0 && next[k] < count &&
+                    hypotf(u[next[k]] - u[at], v[next[k]] - v[at]) <= limit)
+                    join(parent, at, next[k]);
+        }
+    for (int32_t i = 0; i < count; i++)
+        if (!isnan(u[i]) && !isnan(v[i]))
+            size[root_of(parent, i)]++;
+    for (int32_t i = count - 1; i >= 0; i--)
+        size[i] = isnan(u[i]) || isnan(v[i]) ? 0 : size[root_of(parent, i)];
+    return HMK_OK;
+}

@@ -22,4 +22,10 @@ hmk_status hmk_neighbour_median(const float *u, const float *v, const uint8_t *w
                                 ptrdiff_t rows, ptrdiff_t cols, int least, float spread,
                                 ptrdiff_t first, ptrdiff_t last, float *mid_u, float *mid_v);
 
+/* How many vectors hang together with each: neighbours (of 8) do when they differ by at most
+ * `limit` in length. 0 where there is none. `parent` is scratch of the field's size; both arrays
+ * are the caller's. One thread. */
+hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
+                           float limit, int32_t *parent, int32_t *size);
+
 #endif

@@ -55,3 +55,10 @@ def neighbour_median(
     first: int,
     last: int,
 ) -> int: ...
+def clump_sizes(
+    u: NDArray[np.float32],
+    v: NDArray[np.float32],
+    limit: float,
+    parent: NDArray[np.int32],
+    size: NDArray[np.int32],
+) -> int: ...

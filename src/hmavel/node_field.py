@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from hmavel import _kernels
 from hmavel._types import Displacement, Quality
@@ -64,6 +63,7 @@ class Settings:
     sigma_scale: float = 0.9  #: calibration of the predicted sigma
     sigma_floor: float = 0.001  #: px; what interpolation and rounding leave
     max_median: float = 4.0  #: normalised median test: refuse above
+    max_step: float = 2.0  #: px; neighbours that differ by more do not hang together
     min_clump: float = 1.25  #: refuse clumps of good nodes smaller than this many fine windows
     fftw_only: bool = False  #: leave the kernels' own transforms aside
     instruction_set: str | None = None  #: None = the widest this processor runs
@@ -126,7 +126,7 @@ _PIXELS = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "fl
 
 
 def _scale(part: NDArray[Any], mask: NDArray[np.uint8] | None) -> tuple[float, float]:
-    """Mean and standard deviation of the usable pixels: of every 4th row and column if enough."""
+    """Return mean and standard deviation of usable pixels, of every 4th row and column."""
     for every in (4, 1):
         sample = part[::every, ::every].astype(np.float64)
         usable = np.isfinite(sample) & (sample != SATURATED)
@@ -158,8 +158,12 @@ def _in_threads(work: Callable[[int, int], int], count: int, threads: int) -> No
         with ThreadPoolExecutor(threads) as pool:
             statuses = list(pool.map(lambda strip: work(*strip), strips))
     for status in statuses:
-        if status:
-            raise RuntimeError(f"correlate kernel: {STATUS[status]}")
+        _check(status)
+
+
+def _check(status: int) -> None:
+    if status:
+        raise RuntimeError(f"correlate kernel: {STATUS[status]}")
 
 
 @dataclass(frozen=True)
@@ -351,6 +355,7 @@ def without_outliers(
     good = kept.good
     if good.size <= least or least <= 1:
         return kept
-    clumps, count = ndimage.label(good, structure=np.ones((3, 3), int))
-    sizes = np.bincount(clumps.ravel(), minlength=count + 1)
-    return kept.rejected(good & (sizes[clumps] < least), Quality.ISOLATED)
+    u, v = (np.ascontiguousarray(x, np.float32) for x in (kept.drow, kept.dcol))
+    parent, size = np.empty(u.shape, np.int32), np.empty(u.shape, np.int32)
+    _check(_kernels.clump_sizes(u, v, settings.max_step, parent, size))
+    return kept.rejected(good & (size < least), Quality.ISOLATED)
