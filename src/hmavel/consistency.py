@@ -106,7 +106,7 @@ class _Middle:
         spread = _NMAD * np.nanmedian(np.abs(v - self.value), axis=0)
         count = seen.sum(axis=0)
         real = np.maximum(spread**2 - stated**2, 0.0)
-        self.variance = real + _MEDIAN_LOSS * spread**2 / count
+        self.variance = real + _MEDIAN_LOSS * (stated**2 + real) / count
 
     def contradicts(self, v: Any, sigma: Any, limit: float) -> Any:
         allowed = np.sqrt(self.variance + np.square(sigma, dtype=float))
