@@ -6,17 +6,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from peers import Engine
 
 from correlator_cases import bound
 from correlator_cases.common import VARIANTS, Scale, by_hmavel, errors, score
 from hmavel.simulate import shifted_pair
-from peers import Engine
 
 TEXTURES = ("k-1.2", "k-2", "pan")
 NOISES = (0.01, 0.10, 0.50)
 SHAPE = (512, 512)
-#: Peers that need a thousand times the time see this much of each image.
-PEER_CROP = 288
+#: Peers that need a hundred times the time see this much of each image, and these cases.
+PEER_CROP = 224
+PEER_CASES = {("k-1.2", 0.01), ("k-1.2", 0.1), ("k-1.2", 0.5), ("pan", 0.01), ("k-2", 0.01)}
 
 
 def shifts(count: int) -> list[tuple[float, float]]:
@@ -25,7 +26,8 @@ def shifts(count: int) -> list[tuple[float, float]]:
     fraction = np.arange(count) / count - 0.5
     whole = rng.integers(-7, 8, (2, count))
     other = np.roll(fraction[::-1], count // 3)
-    return [(float(a), float(b)) for a, b in zip(whole[0] + fraction, whole[1] + other, strict=True)]
+    both = zip(whole[0] + fraction, whole[1] + other, strict=True)
+    return [(float(a), float(b)) for a, b in both]
 
 
 def _nearest(x: float) -> int:
@@ -52,7 +54,7 @@ def measure(scale: Scale, engines: list[Engine]) -> dict[str, Any]:
                 small = (PEER_CROP, PEER_CROP)
                 a, b = (x[:PEER_CROP, :PEER_CROP] for x in (p.reference, p.secondary))
                 guess = _nearest(drow), _nearest(dcol)
-                for engine in engines:
+                for engine in engines if (name, noise) in PEER_CASES else ():
                     e = errors(engine.run(a, b, guess, 0), small, drow, dcol)
                     found.setdefault(engine.name, []).append(e)
                     if noise == 0.01 and name == "pan":

@@ -1,4 +1,4 @@
-"""The Cramér–Rao bound of a uniform window: how well anything could do.
+"""The Cramér-Rao bound of a uniform window: how well anything could do.
 
 White noise of variance n in both images, texture of spectral density S(k) per pixel, N² pixels,
 omega in radians per pixel. Every frequency contributes omega² gamma² / (1 - gamma²) to the
@@ -7,8 +7,8 @@ information on a shift, gamma = S / (S + n) the coherence of the two images:
     var(d) >= 1 / (N² mean over k of [omega² S² / (2 S n + n²)])
 
 For n << S this is 2 n / (N² <(ds/dx)²>), the bound for a *known* texture with twice the noise:
-the figure that is usually quoted. Where noise drowns the high frequencies the first is larger and is the
-one that counts.
+the figure that is usually quoted. Where noise drowns the high frequencies the first is larger
+and is the one that counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from correlator_cases import scenes
 from hmavel.simulate.pairs import STD_DN
 
 
-def bounds(seed: int, shape: tuple[int, int], name: str, noise: float, n: int = 32) -> np.ndarray:
+def bounds(
+    seed: int, shape: tuple[int, int], name: str, noise: float, n: int = 32
+) -> np.ndarray:
     """1 sigma of one component, px: texture unknown, texture known.
 
     Of one texture: its few largest waves carry most of its standard deviation, by which it is

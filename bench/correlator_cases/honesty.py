@@ -6,14 +6,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from peers import Engine, Field
 
 import hmavel
 from correlator_cases import scenes
-from correlator_cases.common import DEFAULT, EDGE, Scale, by_hmavel, errors, nmad
+from correlator_cases.common import DEFAULT, EDGE, Scale, by_hmavel, errors, nmad, score
 from hmavel import Quality
 from hmavel.correlator import Settings
 from hmavel.simulate import shifted_pair
-from peers import Engine, Field
+from hmavel.simulate.pairs import STD_DN
 
 SHAPE = (512, 512)
 TEXTURES = ("k-1.2", "k-2", "pan")
@@ -92,6 +93,76 @@ def _by_default(scale: Scale) -> dict[str, Any]:
         d = hmavel.correlate(p.reference, p.secondary)
         good = d.good[INNER]
         rows[f"noise 10% {name}"] = {"accepted": float(good.mean()), "nodes": good.size}
+    return rows
+
+
+def _fields() -> dict[str, Any]:
+    """Images that are not Gaussian: what sparse bright things do to the evidence."""
+
+    def noise(seed: int) -> np.ndarray:
+        return np.random.default_rng([seed, 3]).standard_normal(SHAPE)
+
+    def grain(seed: int) -> np.ndarray:
+        return scenes.texture(seed, SHAPE) / STD_DN
+
+    def dots(seed: int, part: float) -> np.ndarray:
+        return 20.0 * (np.random.default_rng([seed, 4]).random(SHAPE) < part)
+
+    return {
+        "lognormal, exp(g)": lambda s: np.exp(grain(s)),
+        "lognormal, exp(2 g)": lambda s: np.exp(2 * grain(s)),
+        "patches, g > 1, 5 % noise": lambda s: (grain(s) > 1) + 0.05 * noise(s),
+        "patches, g > 2, 5 % noise": lambda s: (grain(s) > 2) + 0.05 * noise(s),
+        "dots of 20 std on 0.1 % of the pixels": lambda s: grain(s) + dots(s, 0.001),
+        "dots of 20 std on 1 % of the pixels": lambda s: grain(s) + dots(s, 0.01),
+        "terrain under one sun": lambda s: scenes.moved_sun(s, SHAPE)[0],
+    }
+
+
+def textures(scale: Scale, engines: list[Engine]) -> dict[str, Any]:  # noqa: ARG001
+    """What the defaults accept of unrelated images whose brightness is not Gaussian."""
+    rows: dict[str, Any] = {}
+    for name, field in _fields().items():
+        good, unknown = [], 0
+        for seed in range(1100, 1100 + scale.seeds):
+            d = hmavel.correlate(field(seed), field(seed + 5000))
+            good.append(d.good[INNER])
+            unknown += int((d.good & ~np.isfinite(d.sigma_row + d.sigma_col)).sum())
+        rows[name] = {
+            "accepted": float(np.mean(good)),
+            "nodes": int(np.size(good)),
+            "good_without_sigma": unknown,
+        }
+    return rows
+
+
+def holes(scale: Scale, engines: list[Engine]) -> dict[str, Any]:  # noqa: ARG001
+    """Masked pixels: what they do to a shift of (2.3, -1.6) px at 5 % noise."""
+    moved = 2.3, -1.6
+    rows: dict[str, Any] = {}
+    for part, side in ((0.01, 1), (0.05, 1), (0.2, 1), (0.1, 4), (0.2, 8), (0.2, 32)):
+        for kind in ("own in each image", "common"):
+            e, z = [], []
+            for seed in range(1200, 1200 + scale.seeds):
+                p = shifted_pair(*moved, seed, SHAPE, noise=0.05)
+                rng = np.random.default_rng([seed, 5])
+                small = (SHAPE[0] // side, SHAPE[1] // side)
+                masks = [
+                    np.kron(rng.random(small) >= part, np.ones((side, side))) > 0
+                    for _ in range(2)
+                ]
+                if kind == "common":
+                    masks[1] = masks[0]
+                images = [
+                    np.where(m, x, np.nan)
+                    for m, x in zip(masks, (p.reference, p.secondary), strict=True)
+                ]
+                e.append(errors(by_hmavel(*images), SHAPE, *moved))
+                z.append(_standardised(*images, *moved)[0])
+            one = np.concatenate(z)
+            spread = nmad(one[np.isfinite(one)])
+            key = f"{part:.0%} of the pixels, {side} px blocks, {kind}"
+            rows[key] = score(np.concatenate(e, axis=1)) | {"spread": spread}
     return rows
 
 

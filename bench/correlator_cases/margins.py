@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from peers import Engine
 
 import hmavel
 from correlator_cases import scenes
 from correlator_cases.common import VARIANTS, Scale, by_hmavel, errors, inside, score
 from hmavel.simulate import glacier_pair
-from peers import Engine
 
 SHAPE = (512, 512)
 WAVELENGTHS = (24, 32, 48, 64, 96, 128, 192, 256)
@@ -88,11 +88,10 @@ def resolution(scale: Scale, engines: list[Engine]) -> dict[str, Any]:
             lambda c, k=k: amplitude * np.sin(k * c), 400, shape, 0.01
         )
         for who, run in runs.items():
-            if who in VARIANTS:
-                f = run(a, b, step=4)
-            else:
-                f = run(a[:320], b[:320])
-            r, c = inside(f, (f.row.size and a.shape[0] if who in VARIANTS else 320, shape[1]))
+            ours = who in VARIANTS
+            rows = shape[0] if ours else 320
+            f = run(a[:rows], b[:rows], **({"step": 4} if ours else {}))
+            r, c = inside(f, (rows, shape[1]))
             d = np.nanmedian(f.drow[r, c], axis=0)
             ok = np.isfinite(d)
             col = f.col[c][ok]

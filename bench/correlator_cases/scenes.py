@@ -1,4 +1,4 @@
-"""Pairs that ``hmavel.simulate`` does not offer: any shear profile, a moved sun, two materials."""
+"""Pairs that ``hmavel.simulate`` does not offer: shear profiles, a moved sun, two materials."""
 
 from __future__ import annotations
 

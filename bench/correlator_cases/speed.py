@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from peers import Engine
 from scipy import fft
 
 from correlator_cases.common import DEFAULT, Scale, by_hmavel, interleaved, pin
 from hmavel.correlator import Settings
 from hmavel.simulate import shifted_pair
-from peers import Engine
 
 SINGLE = Settings(robust=0, rewindow=1)
 INSTRUCTION_SETS = ("sse2", "neon", "avx2", "avx512")
@@ -113,7 +113,8 @@ def _scaling(scale: Scale, batch: int) -> dict[str, Any]:
         work[key] = partial(by_hmavel, *images, step=step, **options)
         count[key] = (images[0].shape[0] // step) ** 2
 
-    for window, coarse in ((16, 32), (20, 40), (24, 48), (32, 64), (48, 96), (64, 64), (64, 128)):
+    for window in (16, 20, 24, 32, 48, 64):
+        coarse = 2 * window
         add(f"window {coarse}→{window}, step 8", (a, b), 8, window=window, coarse=coarse)
     for step in (4, 16, 32):
         add(f"window 64→32, step {step}", (a, b), step)

@@ -25,13 +25,13 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def px(x: float | None, digits: int = 4) -> str:
     if x is None or x != x:
-        return "–"
+        return "-"
     return f"{x:.{digits}f}"
 
 
 def share(x: float | None) -> str:
     if x is None or x != x:
-        return "–"
+        return "-"
     return f"{100 * x:.2f} %" if x < 0.1 else f"{100 * x:.1f} %"
 
 
@@ -40,10 +40,10 @@ def speed(result: dict[str, Any]) -> str:
         [name, f"{r['nodes_per_cpu_s'] / 1000:.1f} k", f"{r['times_floor']:.2f}"]
         for name, r in result["rows"].items()
     ]
-    rows += [[name, x, "–"] for name, x in NOT_MEASURED_HERE.items()]
-    out = _table(["engine", "nodes / CPU-s", "× floor"], rows)
+    rows += [[name, x, "-"] for name, x in NOT_MEASURED_HERE.items()]
+    out = _table(["engine", "nodes / CPU-s", "x floor"], rows)
     out += "\n" + _table(
-        ["hmavel, default settings", "µs / node", "nodes × floor"],
+        ["hmavel, default settings", "µs / node", "nodes x floor"],
         [
             [name, f"{r['us_per_node']:.2f}", f"{r['times_floor']:.2f}"]
             for name, r in result["scaling"]["rows"].items()
@@ -52,8 +52,8 @@ def speed(result: dict[str, Any]) -> str:
     t = result["scaling"]["threads"]
     one, two = t["1"], t["2"]
     return out + (
-        f"\nTwo threads: wall {one['wall_s'] / two['wall_s']:.2f}× faster than one, CPU time "
-        f"{two['cpu_s'] / one['cpu_s']:.2f}× (best of the repeats; load {t['load_1min']} on "
+        f"\nTwo threads: wall {one['wall_s'] / two['wall_s']:.2f}x faster than one, CPU time "
+        f"{two['cpu_s'] / one['cpu_s']:.2f}x (best of the repeats; load {t['load_1min']} on "
         "the machine meanwhile).\n"
     )
 
@@ -69,7 +69,7 @@ def accuracy(result: dict[str, Any]) -> str:
         rows = []
         for who, s in cell["engines"].items():
             if not s.get("reported"):
-                rows.append([who] + ["–"] * 6 + ["0 %", "0 %"])
+                rows.append([who] + ["-"] * 6 + ["0 %", "0 %"])
                 continue
             rows.append(
                 [
@@ -101,7 +101,7 @@ def glacier(result: dict[str, Any]) -> str:
         ]
         for who, r in result.items()
     ]
-    rows.append([COSI_CORR, "–", ".262", "–", "–", ".92", "–"])
+    rows.append([COSI_CORR, "-", ".262", "-", "-", ".92", "-"])
     head = ["engine", "> 1 px", "RMSE", "reported"]
     return _table([*head, *(f"{x}, ±16 px of the margin" for x in head[1:])], rows)
 
@@ -153,11 +153,41 @@ def _reasons(why: dict[str, int] | None) -> str:
 
 def sigma(result: dict[str, Any]) -> str:
     rows = [
-        [case, px(r["spread"], 2), share(r["beyond_3"]), px(r["sigma_px"]), share(r["reported"])]
+        [
+            case,
+            px(r["spread"], 2),
+            share(r["beyond_3"]),
+            px(r["sigma_px"]),
+            share(r["reported"]),
+        ]
         for case, r in result.items()
     ]
     head = ["case", "robust spread of error / sigma", "beyond 3 sigma", "median sigma, px"]
     return _table([*head, "reported"], rows)
+
+
+def textures(result: dict[str, Any]) -> str:
+    rows = [
+        [name, share(r["accepted"]), str(r["nodes"]), str(r["good_without_sigma"])]
+        for name, r in result.items()
+    ]
+    return _table(["texture of both", "accepted", "nodes", "good without sigma"], rows)
+
+
+def holes(result: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            px(r.get("bias")),
+            px(r.get("rmse")),
+            px(r.get("spread"), 2),
+            share(r.get("gross")),
+            share(r["reported"]),
+        ]
+        for name, r in result.items()
+    ]
+    head = ["masked", "bias", "RMSE", "spread of error / sigma", "> 1 px", "reported"]
+    return _table(head, rows)
 
 
 def weights(result: dict[str, Any]) -> str:
@@ -171,7 +201,7 @@ def weights(result: dict[str, Any]) -> str:
             x = r["real"]
             row.append(f"{px(x['nmad_row'], 3)} / {px(x['nmad_col'], 3)} ({share(x['good'])})")
         else:
-            row.append("–")
+            row.append("-")
         rows.append(row)
     head = ["weight, taper, rounds", "2 % noise: RMSE / NMAD", "10 % noise", "moved sun"]
     out = _table([*head, "real: bedrock NMAD row / col (good)"], rows)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peers import Engine
 
 import hmavel
 from correlator_cases import scenes
-from correlator_cases.common import DEFAULT, Scale, by_hmavel, errors, nmad, score
+from correlator_cases.common import DEFAULT, FEW_BINS, Scale, by_hmavel, errors, nmad, score
 from hmavel.correlator import Settings
 from hmavel.simulate import shifted_pair
-from peers import Engine
 
 SHAPE = (512, 512)
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "yahtse"
@@ -36,7 +36,8 @@ def measure(scale: Scale, engines: list[Engine]) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     tapers = (0.15, 0.25, 0.35, 0.5)
     for weight, taper, robust in product(("white", "half", "cross"), tapers, (0, 2)):
-        s = Settings(weight=weight, last_taper=taper, robust=robust)
+        asked = FEW_BINS if weight == "cross" else {}
+        s = Settings(weight=weight, last_taper=taper, robust=robust, **asked)
         row: dict[str, Any] = {}
         for case, pairs in noisy.items():
             e = [errors(by_hmavel(a, b, s), SHAPE, *move) for a, b in pairs]
@@ -55,7 +56,7 @@ def measure(scale: Scale, engines: list[Engine]) -> dict[str, Any]:
     peers: dict[str, Any] = {}
     for engine in engines:
         e = [
-            errors(engine.run(a[:288, :288], b[:288, :288], (0, 0), 0), (288, 288), 0, 0)
+            errors(engine.run(a[:224, :224], b[:224, :224], (0, 0), 0), (224, 224), 0, 0)
             for a, b in sun[:1]
         ]
         peers[engine.name] = score(np.concatenate(e, axis=1))

@@ -1,4 +1,4 @@
-"""scikit-image: ``phase_cross_correlation`` per window, upsampled by matrix Fourier transform."""
+"""scikit-image: ``phase_cross_correlation`` per window, upsampled by a matrix transform."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ENGINES = [
     Engine(
         "scikit-image phase_cross_correlation",
         "scikit-image",
-        "32 px, Hann, mean removed, no normalisation, upsampled 100×, windows placed at the "
+        "32 px, Hann, mean removed, no normalisation, upsampled 100x, windows placed at the "
         "whole-pixel truth",
         run,
     )
