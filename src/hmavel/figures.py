@@ -211,8 +211,8 @@ def _draw_map(
 def _draw_arrows(
     axes: Axes, x: FloatArray, y: FloatArray, vx: FloatArray, vy: FloatArray, top: float
 ) -> None:
-    """Draw the direction of flow about every twentieth of the map, where it is not noise."""
-    every = max(2, round(max(vx.shape) / 22))
+    """Draw some fifty arrows where the flow is not noise."""
+    every = max(2, round(np.sqrt(np.isfinite(vx).sum() / 50)))
     part = (slice(every // 2, None, every),) * 2
     u, v = vx[part], vy[part]
     size = np.hypot(u, v)
@@ -222,7 +222,7 @@ def _draw_arrows(
     east, north = np.meshgrid(x[part[1]], y[part[0]])
     axes.quiver(
         east[shown], north[shown], (u / scale)[shown], (v / scale)[shown], color="white",
-        edgecolor="black", linewidth=0.4, scale=26, width=0.006, pivot="mid",
+        edgecolor="black", linewidth=0.4, scale=30, width=0.005, pivot="mid",
     )
 
 
@@ -239,11 +239,13 @@ def _draw_series(axes: Axes, place: Series, *, legend: bool) -> None:
     if place.truth is not None and place.truth_times is not None:
         axes.plot(place.truth_times, place.truth, "--", color=_TRUTH, linewidth=1.6,
                   label="truth")
-    axes.set(ylabel="speed, m/yr", ylim=(0.0, None), title=f"place {place.label}")
-    axes.title.set_fontsize(9)
+    axes.set(ylabel="speed, m/yr", ylim=(0.0, None))
+    axes.set_title(f"place {place.label}", loc="right", fontsize=9)
     axes.grid(alpha=0.3)
     if legend:
-        axes.legend(loc="upper left", ncols=4, fontsize=8, frameon=False)
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=4, fontsize=8, frameon=False
+        )
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
