@@ -106,7 +106,8 @@ class Grid:
         step_col = float(col[1] - col[0]) if len(col) > 1 else step_row
         t = self.transform
         a, e = t.a * step_col, t.e * step_row
-        moved = Affine(a, t.b, self.x(float(col[0])) - a / 2, t.d, e, self.y(float(row[0])) - e / 2)
+        left, top = self.x(float(col[0])) - a / 2, self.y(float(row[0])) - e / 2
+        moved = Affine(a, t.b, left, t.d, e, top)
         return Grid(self.crs, moved, (len(row), len(col)))
 
 
@@ -191,7 +192,7 @@ class Displacement:
         return np.asarray(self.quality == Quality.GOOD)
 
     def rejected(self, where: BoolArray, why: Quality) -> Displacement:
-        """Return a copy in which the good nodes of ``where`` are NaN, for the reason ``why``."""
+        """Return a copy in which the good nodes of ``where`` are NaN, because of ``why``."""
         hit = where & self.good
         quality = self.quality.copy()
         quality[hit] = why

@@ -263,7 +263,8 @@ class Correlate(Stage):
         4.0, "Neighbour test: normalised residual above which a match is an outlier.", gt=0
     )
     max_step: float = _option(
-        2.0, "Neighbours that differ by more do not hang together in a clump.", "px (15 m)", ge=0
+        2.0, "Neighbours that differ by more do not hang together in a clump.", "px (15 m)",
+        ge=0,
     )
     min_clump: float = _option(
         1.25, "Clumps of good nodes that cover less are dropped.", "fine windows", ge=0

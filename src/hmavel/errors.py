@@ -34,7 +34,9 @@ class HmavelError(Exception):
         return _rebuild, (type(self), self.stage, self.item, words)
 
 
-def _rebuild(kind: type[HmavelError], stage: str, item: str, words: dict[str, str]) -> HmavelError:
+def _rebuild(
+    kind: type[HmavelError], stage: str, item: str, words: dict[str, str]
+) -> HmavelError:
     return kind(stage, item, **words)
 
 
