@@ -26,7 +26,7 @@ from hmavel.bias import Bias, fit_bias
 from hmavel.config import as_json, to_toml
 from hmavel.consistency import doubtful
 from hmavel.correlator import correlate
-from hmavel.errors import HmavelError, PairError, StableGroundError
+from hmavel.errors import HmavelError, StableGroundError
 from hmavel.month import Months, compose_months
 from hmavel.outcome import (
     FAILURE_COLUMNS,
@@ -47,6 +47,7 @@ from hmavel.raster import open_raster, write_geotiff
 from hmavel.stack import Stack
 from hmavel.uncertainty import scale_sigma
 from hmavel.velocity import to_velocity
+from hmavel.verdict import figures, nothing_used, pair_row, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,12 +133,12 @@ def process_glacier(
     for choice, result in zip(glacier.pairs, results, strict=True):
         if isinstance(result, Failure):
             failures.append(result)
-            result = _pair_row(choice, site.id) | {"state": "failed", "reason": result.reason}
+            result = pair_row(choice, site.id) | {"state": "failed", "reason": result.reason}
         rows.append(result)
     used = [row for row in rows if row["state"] == "used"]
     made = sum(1 for row in rows if row.pop("made", False))
     if not used:
-        failures.append(_failure(f"glacier {site.id}", _nothing_used(site.id, rows)))
+        failures.append(_failure(f"glacier {site.id}", nothing_used(site.id, rows)))
         return GlacierResult(site.id, rows, folder, 0, made, "", failures)
     compose = partial(
         compose_glacier, glacier, used=used, folder=folder, config=config, plan=plan,
@@ -182,8 +183,8 @@ def process_pair(
         hidden=reference.hidden | secondary.hidden, nodes=(site.row, site.col),
         config=config, clock=clock,
     )
-    row = _pair_row(choice, site.id) | _figures(measured, site.ice, site.image.pixel)
-    row["state"], row["reason"] = _verdict(measured, row, config)
+    row = pair_row(choice, site.id) | figures(measured, site.ice, site.image.pixel)
+    row["state"], row["reason"] = verdict(measured, row, config)
     if row["state"] == "used":
         velocity = measured.velocity
         bands = {name: getattr(velocity, name) for name in _KEPT}
@@ -387,49 +388,6 @@ def _mosaics(
     return failures
 
 
-def _pair_row(choice: PairChoice, glacier: str) -> Row:
-    return {
-        "glacier": glacier,
-        "reference": choice.reference.id,
-        "secondary": choice.secondary.id,
-        "start": str(choice.reference.time),
-        "end": str(choice.secondary.time),
-        "days": choice.baseline_days,
-        "chosen_for": choice.reason,
-    }
-
-
-def _figures(measured: Measured, ice: BoolArray, pixel: float) -> Row:
-    """Return what ``pairs.csv`` says about a pair: how much was matched, and how well."""
-    good, bias, velocity = measured.corrected.good, measured.bias, measured.velocity
-    return {
-        "nodes_ice": int(ice.sum()),
-        "good_ice": int((good & ice).sum()),
-        "stable": int(bias.count),
-        "model": bias.model,
-        "bias_east_m": bias.before.median_col * pixel,
-        "bias_north_m": -bias.before.median_row * pixel,
-        "nmad_east_m": bias.after.nmad_col * pixel,
-        "nmad_north_m": bias.after.nmad_row * pixel,
-        "sigma_vx": _median(velocity.sigma_vx[good & ice]),
-        "sigma_vy": _median(velocity.sigma_vy[good & ice]),
-    }
-
-
-def _median(values: FloatArray) -> float | None:
-    return float(np.median(values)) if values.size else None
-
-
-def _verdict(measured: Measured, row: Row, config: Config) -> tuple[str, str]:
-    """Decide whether the months can use a pair: ("used" or "rejected", reason)."""
-    share = row["good_ice"] / max(row["nodes_ice"], 1)
-    if share < config.correlate.min_matched:
-        return "rejected", f"{share:.1%} of the ice matched"
-    if measured.bias.flag and measured.bias.model == "none":
-        return "rejected", f"bare ground: {measured.bias.reason}"
-    return "used", ""
-
-
 def _failure(item: str, error: HmavelError) -> Failure:
     return Failure(item, str(error), type(error).__name__)
 
@@ -442,22 +400,3 @@ def _write_tables(
     state.write_csv(folder / "pairs.csv", rows, PAIR_COLUMNS)
     failed = [asdict(failure) for failure in failures]
     state.write_csv(folder / "failures.csv", failed, FAILURE_COLUMNS)
-
-
-def _nothing_used(glacier: str, rows: list[Row]) -> HmavelError:
-    if not rows:
-        return PairError(
-            "pairs", glacier, expected="two accepted scenes within the baselines", got="none",
-            hint="see scenes.csv; widen [screening] or [pairs]",
-        )
-    if all("bare ground" in str(row["reason"]) for row in rows):
-        return StableGroundError(
-            "bias", glacier, expected="bare ground in at least one pair",
-            got=f"none in {len(rows)}",
-            hint="widen glaciers.margin_m, or set bias.model = \"none\" and accept the error",
-        )
-    reasons = sorted({str(row["reason"]) for row in rows})
-    return PairError(
-        "pairs", glacier, expected="a usable pair", got=f"{len(rows)} that are not",
-        hint=f"see pairs.csv; the first reason: {reasons[0]}",
-    )
