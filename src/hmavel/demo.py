@@ -169,7 +169,7 @@ def _settings(archive: Archive, folder: Path) -> config.Config:
             "[glaciers]", 'inventory = "archive/glaciers.gpkg"',
             f"min_area_km2 = {min(10.0, 0.5 * max(archive.areas_km2.values())):.3f}",
             # Less ground and fewer year-long pairs than by default, for the sake of minutes.
-            "margin_m = 2000.0", "[pairs]", "per_year = 1", "[output]", 'folder = "out"', "",
+            "margin_m = 1500.0", "[pairs]", "per_year = 1", "[output]", 'folder = "out"', "",
         ]
     )  # fmt: skip
     write_text(folder / "demo.toml", text)

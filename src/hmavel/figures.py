@@ -234,6 +234,8 @@ def _draw_series(axes: Axes, place: Series, *, legend: bool) -> None:
     axes.fill_between(middle, place.speed - 2 * place.sigma, place.speed + 2 * place.sigma,
                       alpha=0.15, label="2 sigma", **band)
     axes.fill_between(middle, low, high, alpha=0.3, label="1 sigma", **band)
+    # A month between two blanks has no band to be part of.
+    axes.vlines(middle, low, high, color=_MEASURED, alpha=0.3, linewidth=1.0)
     axes.plot(middle, place.speed, "o-", color=_MEASURED, markersize=4, linewidth=1.2,
               label="measured")
     if place.truth is not None and place.truth_times is not None:
