@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hmavel._types import BoolArray, FloatArray, Scene, SceneMask
+from hmavel.cogrid import is_shift, read_onto
 from hmavel.errors import SceneError
-from hmavel.landsat import SATURATED, read_b8
-from hmavel.lattice import LATTICE_TOLERANCE, covering_window, lattice_offset
+from hmavel.landsat import read_b8
+from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
 from hmavel.mask import classify, clear_ground, to_grid
-from hmavel.raster import resample
 
 if TYPE_CHECKING:
     from hmavel._types import Grid
@@ -81,7 +81,7 @@ class Stack:
 
 def cut_scene(scene: Scene, site: Site, thresholds: Thresholds) -> Cut:
     """Read what a site needs of a scene; errors as in ``Stack.get``."""
-    image = read_onto(scene, site.image)
+    image = _image(scene, site.image)
     mask = classify(scene, site.image, thresholds)
     unusable = mask.cloud | mask.shadow | mask.water
     image[to_grid(unusable, mask.grid, site.image)] = np.nan
@@ -105,16 +105,13 @@ def hidden_cells(mask: SceneMask, grid: Grid) -> BoolArray:
     return to_grid(mask.cloud | mask.shadow | mask.water, mask.grid, grid, 0.5)
 
 
-def read_onto(scene: Scene, window: Grid) -> FloatArray:
+def _image(scene: Scene, window: Grid) -> FloatArray:
     """Read Band 8 on the pixels of ``window``, as stored when the two lattices are one.
 
-    Otherwise (archives with another pixel origin) it is brought there by cubic convolution;
-    saturated pixels, which it would smear, are NaN then.
+    Archives with another pixel origin are interpolated; see ``cogrid`` for what that costs.
     """
-    _, _, apart = lattice_offset(scene.grid, window, item=scene.path)
-    if apart <= LATTICE_TOLERANCE:
-        return read_b8(scene, window)[0]
-    part = covering_window(scene.grid, window, margin=4)
-    image, grid = read_b8(scene, part)
-    image[image == SATURATED] = np.nan
-    return resample(image, grid, window, "cubic")
+    if scene.grid.crs == window.crs:
+        _, _, apart = lattice_offset(scene.grid, window, item=scene.path)
+        if apart <= LATTICE_TOLERANCE:
+            return read_b8(scene, window)[0]
+    return read_onto(scene, window, "sinc" if is_shift(scene.grid, window) else "lanczos")
