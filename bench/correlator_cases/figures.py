@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 
 def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=80, bbox_inches="tight")
     plt.close(figure)
 
 
@@ -23,15 +23,18 @@ def acceptance(result: dict[str, Any], folder: Path) -> None:
         (line,) = left.plot(
             result["thresholds"], [max(100 * x, 0.01) for x in values], "o-", label=case
         )
+        y = [max(100 * x, 0.01) for x in result["alone"][case]]
+        left.plot(result["thresholds"], y, "x--", color=line.get_color(), lw=1)
         for name, style in (("snr", "-"), ("coherence", ":")):
             y = [max(100 * x, 0.01) for x in result["ratio"][name][case]]
             right.plot(result["levels"], y, style, color=line.get_color())
     left.axvline(5.5, color="0.7", lw=1)
     left.annotate("default", (5.5, 0.013), color="0.4", fontsize=8)
-    left.set(xlabel="evidence asked for (min_evidence)", ylabel="nodes accepted, %")
+    left.set(ylabel="nodes accepted, %")
+    left.set_xlabel("evidence asked for (dashed: node alone)")
     left.set_yscale("log")
     left.set_ylim(0.01, 130)
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="center right")
     right.set(xlabel="snr (lines), coherence (dots): accepted above")
     right.annotate("0.01 % stands for none", (0.52, 0.011), color="0.4", fontsize=8)
     for axes in (left, right):
@@ -40,13 +43,13 @@ def acceptance(result: dict[str, Any], folder: Path) -> None:
 
 
 def resolution(result: dict[str, Any], folder: Path) -> None:
-    figure, axes = plt.subplots(figsize=(6.5, 4))
-    for who, r in result.items():
+    figure, axes = plt.subplots(figsize=(8.5, 4))
+    for i, (who, r) in enumerate(result.items()):
         waves = [int(w) for w in r["ratio"]]
         ours = who.startswith("hmavel")
         axes.plot(
-            waves, list(r["ratio"].values()), "o-" if ours else "--", ms=4,
-            lw=2 if ours else 1, label=who,
+            waves, list(r["ratio"].values()), "o-" if ours else "--", ms=7 - i if ours else 4,
+            lw=3 - 0.6 * i if ours else 1, label=who,
         )
     axes.axhline(1, color="0.7", lw=1)
     axes.set_xscale("log")
@@ -55,12 +58,12 @@ def resolution(result: dict[str, Any], folder: Path) -> None:
     axes.set(xlabel="wavelength of the displacement, px", ylabel="measured / true amplitude")
     axes.set_ylim(-0.2, 1.3)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _save(figure, folder / "correlator_resolution.png")
 
 
 def fractions(result: dict[str, Any], folder: Path) -> None:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.6))
     for who, points in result.items():
         points = sorted(points)
         x, y, se = zip(*points, strict=True)
@@ -76,8 +79,9 @@ def fractions(result: dict[str, Any], folder: Path) -> None:
     left.set(xlabel="fraction of the shift, px", ylabel="bias, px (1 % noise)")
     left.legend(fontsize=8)
     right.set_yscale("symlog", linthresh=0.01)
-    right.set(xlabel="fraction of the shift, px", title="pan texture, every peer")
-    right.legend(fontsize=6)
+    right.set_ylim(-3, 3)
+    right.set(xlabel="fraction of the shift, px (pan texture)")
+    right.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     for axes in (left, right):
         axes.grid(alpha=0.3)
     _save(figure, folder / "correlator_bias.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,8 +22,10 @@ TEXTURES = ("k-1.2", "k-2", "pan")
 THRESHOLDS = (3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0)
 #: Everything that settles is kept: for the curves of ``snr`` and ``coherence``.
 OPEN = Settings(
-    min_evidence=-99, known_evidence=-99, max_second=99, max_median=1e9, min_clump=1
+    min_evidence=-99, known_evidence=-99, max_second=99, max_median=1e9, min_clump=0
 )
+#: A node's own evidence only: neighbours neither reject it nor ask for its company.
+ALONE = Settings(max_median=1e9, min_clump=0)
 #: Inner nodes, in units of the default lattice.
 INNER = np.s_[6:-6, 6:-6]
 
@@ -44,6 +47,7 @@ def _cases(scale: Scale) -> dict[str, list[Any]]:
 def acceptance(scale: Scale, engines: list[Engine]) -> dict[str, Any]:  # noqa: ARG001
     """Shares of nodes accepted, against the thresholds of evidence, snr and coherence."""
     evidence: dict[str, list[float]] = {}
+    alone: dict[str, list[float]] = {}
     ratio: dict[str, dict[str, list[float]]] = {"snr": {}, "coherence": {}}
     levels = np.linspace(0.5, 1.0, 51)
     cases = _cases(scale)
@@ -53,14 +57,17 @@ def acceptance(scale: Scale, engines: list[Engine]) -> dict[str, Any]:  # noqa: 
             x = np.concatenate([getattr(d, name)[INNER][d.good[INNER]] for d in kept])
             total = sum(d.good[INNER].size for d in kept)
             ratio[name][case] = [float((x > t).sum() / total) for t in levels]
-        evidence[case] = []
-        for t in THRESHOLDS:
-            s = Settings(min_evidence=t, known_evidence=min(t, DEFAULT.known_evidence))
-            good = [hmavel.correlate(a, b, settings=s).good[INNER] for a, b in pairs[:1]]
-            evidence[case].append(float(np.mean(good)))
+        for curve, field in ((evidence, DEFAULT), (alone, ALONE)):
+            curve[case] = []
+            for t in THRESHOLDS:
+                known = min(t, DEFAULT.known_evidence)
+                s = replace(field, min_evidence=t, known_evidence=known)
+                good = [hmavel.correlate(a, b, settings=s).good[INNER] for a, b in pairs[:1]]
+                curve[case].append(float(np.mean(good)))
     return {
         "thresholds": list(THRESHOLDS),
         "evidence": evidence,
+        "alone": alone,
         "levels": levels.round(3).tolist(),
         "ratio": ratio,
         "default": _by_default(scale),
@@ -123,13 +130,16 @@ def textures(scale: Scale, engines: list[Engine]) -> dict[str, Any]:  # noqa: AR
     """What the defaults accept of unrelated images whose brightness is not Gaussian."""
     rows: dict[str, Any] = {}
     for name, field in _fields().items():
-        good, unknown = [], 0
+        good, unknown, alone = [], 0, []
         for seed in range(1100, 1100 + scale.seeds):
-            d = hmavel.correlate(field(seed), field(seed + 5000))
+            a, b = field(seed), field(seed + 5000)
+            alone.append(hmavel.correlate(a, b, settings=ALONE).good[INNER])
+            d = hmavel.correlate(a, b)
             good.append(d.good[INNER])
             unknown += int((d.good & ~np.isfinite(d.sigma_row + d.sigma_col)).sum())
         rows[name] = {
             "accepted": float(np.mean(good)),
+            "alone": float(np.mean(alone)),
             "nodes": int(np.size(good)),
             "good_without_sigma": unknown,
         }

@@ -132,7 +132,9 @@ def resolution(result: dict[str, Any]) -> str:
 
 def acceptance(result: dict[str, Any]) -> str:
     rows = [
-        [case, *(share(x) for x in values)] for case, values in result["evidence"].items()
+        [f"{case}{label}", *(share(x) for x in values)]
+        for curve, label in (("evidence", ""), ("alone", ", without the tests of neighbours"))
+        for case, values in result[curve].items()
     ]
     out = _table(["min_evidence", *(f"{x:g}" for x in result["thresholds"])], rows)
     levels = [0.6, 0.7, 0.8, 0.85, 0.9, 0.95]
@@ -168,10 +170,17 @@ def sigma(result: dict[str, Any]) -> str:
 
 def textures(result: dict[str, Any]) -> str:
     rows = [
-        [name, share(r["accepted"]), str(r["nodes"]), str(r["good_without_sigma"])]
+        [
+            name,
+            share(r["accepted"]),
+            share(r["alone"]),
+            str(r["nodes"]),
+            str(r["good_without_sigma"]),
+        ]
         for name, r in result.items()
     ]
-    return _table(["texture of both", "accepted", "nodes", "good without sigma"], rows)
+    head = ["texture of both", "accepted", "without the tests of neighbours", "nodes"]
+    return _table([*head, "good without sigma"], rows)
 
 
 def holes(result: dict[str, Any]) -> str:
