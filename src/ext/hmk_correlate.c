@@ -239,8 +239,8 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     out->snr[i] = fit->snr[l];
     out->coherence[i] = fit->coherence[l];
     out->evidence[i] = fit->evidence[l];
-    if (moved > 0.5f)
-        return refuse(at, HMK_NODE_UNSETTLED);
+    if (moved > 0.5f || !isfinite(out->sigma_row[i]) || !isfinite(out->sigma_col[i]))
+        return refuse(at, HMK_NODE_UNSETTLED); /* no summit to speak of */
     if (!(fit->evidence[l] >= enough(j, at)))
         return refuse(at, HMK_NODE_INCOHERENT);
     return DONE;
