@@ -108,7 +108,13 @@ def test_the_demo_prints_its_table_and_draws_its_pictures(tmp_path, capsys):
         scores = list(csv.DictReader(stream))
     assert len(scores) == 9
     for score in scores:
-        assert float(score["blank"]) < 0.35
-        assert float(score["gross"]) < 0.05
-        assert float(score["within_2_sigma"]) > 0.8
+        assert float(score["blank"]) < 0.05
+        assert float(score["nmad"]) < 20.0
+    # On fast ice light and shadow that stand still pull the match, and no sigma knows: the
+    # README and docs/method.md give the figures. Slow ice has to keep its word.
+    still = [score for score in scores if score["name"] == "Still"]
+    assert len(still) == 3
+    for score in still:
+        assert float(score["gross"]) < 0.01
+        assert float(score["within_2_sigma"]) > 0.85
     assert cli.main(["run", "-q", str(tmp_path / "demo" / "demo.toml")]) == cli.DONE

@@ -481,4 +481,4 @@ def test_a_strip_of_a_full_scene() -> None:
     assert 0.5 < valid.mean() < 0.95  # the footprint is tilted
     assert not strip.b8[::2, ::2][~valid].any()
     assert np.all(strip.qa[~valid] == 1)
-    assert (strip.truth & render.ICE > 0).mean() > 0.02
+    assert (strip.truth & render.ICE > 0).mean() > 0.005  # it crosses few glaciers

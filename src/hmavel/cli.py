@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     _log(arguments)
+    # Of rasterio's own temporary rasters; it silences them, which does not hold in threads.
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     from hmavel.errors import ConfigError, HmavelError
 
     try:
