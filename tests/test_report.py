@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -97,24 +99,44 @@ def test_a_picture_is_drawn_even_of_a_glacier_with_gaps(tmp_path):
     assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 500
 
 
+@pytest.fixture(scope="module")
+def demo_run(tmp_path_factory):
+    """Run the demonstration once; return its folder, its scores and what it printed."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = cli.main(["demo", "-q", "--out", str(folder), "--jobs", "2"])
+    with (folder / "demo.csv").open(newline="") as stream:
+        scores = list(csv.DictReader(stream))
+    return status, folder, scores, out.getvalue(), err.getvalue()
+
+
 @pytest.mark.slow
-def test_the_demo_prints_its_table_and_draws_its_pictures(tmp_path, capsys):
-    assert cli.main(["demo", "-q", "--out", str(tmp_path / "demo"), "--jobs", "2"]) == cli.DONE
-    out, err = capsys.readouterr()
+def test_the_demo_prints_its_table_and_draws_its_pictures(demo_run):
+    status, folder, scores, out, err = demo_run
+    assert status == cli.DONE
     assert err == ""
     assert "seconds per stage" in out
-    assert len(list((tmp_path / "demo").glob("*.png"))) == 3
-    with (tmp_path / "demo" / "demo.csv").open(newline="") as stream:
-        scores = list(csv.DictReader(stream))
+    assert len(list(folder.glob("*.png"))) == 3
     assert len(scores) == 9
     for score in scores:
         assert float(score["blank"]) < 0.05
         assert float(score["nmad"]) < 20.0
-    # On fast ice light and shadow that stand still pull the match, and no sigma knows: the
-    # README and docs/method.md give the figures. Slow ice has to keep its word.
-    still = [score for score in scores if score["name"] == "Still"]
+    assert cli.main(["run", "-q", str(folder / "demo.toml")]) == cli.DONE
+
+
+@pytest.mark.slow
+def test_the_demo_keeps_its_word_on_slow_ice(demo_run):
+    still = [score for score in demo_run[2] if score["name"] == "Still"]
     assert len(still) == 3
     for score in still:
         assert float(score["gross"]) < 0.01
         assert float(score["within_2_sigma"]) > 0.85
-    assert cli.main(["run", "-q", str(tmp_path / "demo" / "demo.toml")]) == cli.DONE
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="light that stands still pulls the match on fast ice")
+def test_the_demo_keeps_its_word_on_fast_ice(demo_run):
+    for score in demo_run[2]:
+        assert float(score["gross"]) < 0.05
+        assert float(score["within_2_sigma"]) > 0.8
