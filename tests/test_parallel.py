@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -48,6 +50,25 @@ def test_a_dead_worker_costs_only_its_item():
     assert isinstance(dead, Failure)
     assert dead.item == "item 2"
     assert "died" in dead.reason
+
+
+GROW = """
+import time
+import numpy
+from hmavel import parallel
+
+def grow(x):  # the function travels with each item: what is to stay hangs on a module
+    numpy.kept = [*getattr(numpy, "kept", []), numpy.ones(15_000_000)]  # 120 MB
+    time.sleep(0.4)
+    return x
+
+assert parallel.map(grow, range(16), jobs=2, workers="processes") == list(range(16))
+"""
+
+
+def test_a_worker_that_is_replaced_for_its_memory_does_not_hang_the_run():
+    # joblib warns of it in a thread that must not die of the warning
+    subprocess.run([sys.executable, "-W", "error", "-c", GROW], check=True, timeout=90)
 
 
 def test_threads_share_memory_and_run_together():

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
@@ -152,6 +153,10 @@ def _pool(
 ) -> Iterator[tuple[int, Result | Failure]]:
     from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped]
 
+    if backend == "loky":
+        # loky replaces a worker that has grown by 300 MB and warns in a thread of its own:
+        # where warnings are errors that thread would die, and this one wait for ever.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     # A worker's own BLAS threads would fight over the cores that the jobs already fill.
     inner = {"inner_max_num_threads": 1} if backend == "loky" else {}
     with parallel_config(backend=backend, n_jobs=jobs, **inner):
