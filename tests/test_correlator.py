@@ -6,15 +6,16 @@ tolerances are the targets of the method, not what the code happens to reach.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import reference as twin
 
 import hmavel
-from hmavel import Quality, _kernels, correlator, node_field
+from hmavel import Quality, _kernels, correlator, frame, node_field
 from hmavel.correlator import Settings, correlate
+from hmavel.errors import ReadError
 from hmavel.simulate import glacier_pair, shifted_pair
 
 INNER = np.s_[5:-5, 5:-5]  # nodes whose windows, moved, lie inside the image
@@ -445,3 +446,72 @@ def test_kernel_refuses_what_python_would_not_send():
     assert "options" in node_field.STATUS[status(weight=7)]
     assert "options" in node_field.STATUS[status(reach=-1)]
     assert "inside" in node_field.STATUS[status(reach=90)]
+
+
+# ---- strips --------------------------------------------------------------------------------
+
+
+def in_strips(monkeypatch, least=4):
+    """Make every frame a large one, cut into strips of few rows and small blocks."""
+    monkeypatch.setattr(frame.Frame.__init__, "__kwdefaults__", {"arrived": None, "whole": 0})
+    monkeypatch.setattr(node_field, "_STRIP_PIXELS", 1)
+    monkeypatch.setattr(node_field, "_STRIP_ROWS", least)
+    monkeypatch.setattr(node_field, "_BLOCK", 7)
+
+
+def same(one, other):
+    return all(
+        np.array_equal(getattr(one, f.name), getattr(other, f.name), equal_nan=True)
+        for f in fields(one)
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("seed", "shift"), [(4, (29.0, -3.5)), (5, (1.3, 12.2))])
+def test_strips_are_the_whole_to_the_bit(monkeypatch, threads, seed, shift):
+    """Seeds, followers and growth: far shifts at 30 % noise leave nodes to every stage."""
+    p = shifted_pair(*shift, seed=seed, shape=(416, 392), noise=0.3)
+    a, b = (np.rint(x).astype(np.uint16) for x in (p.reference, p.secondary))
+    a[100:230, 60:200] = 0
+    b[:, 300:] = b[::-1, 300:].copy()
+    labels = (np.add.outer(np.arange(416), np.arange(392)) > 500).astype(np.uint8)
+    images = frame.Image(a, fill=0), frame.Image(b, valid=labels >= 0, fill=0)
+    whole = correlator.correlate_images(*images)
+    apart = correlator.correlate_images(*images, domain=labels)
+    by_mask = correlate(a, b, valid_reference=a != 0, valid_secondary=b != 0)
+    assert same(whole, by_mask)
+    assert len(set(np.unique(whole.quality))) > 2
+    in_strips(monkeypatch)
+    grown = []
+    blocks = node_field.NodeField._measure_blocks
+    monkeypatch.setattr(
+        node_field.NodeField, "_measure_blocks",
+        lambda self, i, *rest: (grown.append(i.size), blocks(self, i, *rest)),
+    )  # fmt: skip
+    assert same(whole, correlator.correlate_images(*images, threads=threads))
+    assert sum(grown) > 50  # nodes that were tried again
+    assert same(apart, correlator.correlate_images(*images, domain=labels, threads=threads))
+
+
+def test_matching_begins_before_the_last_row_is_there(monkeypatch):
+    in_strips(monkeypatch)
+    p = shifted_pair(2.25, -1.5, seed=6, shape=(1600, 160))
+    whole = correlate(p.reference, p.secondary)
+    images = tuple(np.full(p.reference.shape, np.nan, np.float32) for _ in range(2))
+    asked = []
+
+    def arrived(rows):
+        asked.append(rows)
+        for late, full in zip(images, (p.reference, p.secondary), strict=True):
+            late[:rows] = full[:rows]
+
+    d = correlator.correlate_images(*map(frame.Image, images), arrived=arrived)
+    assert same(d, whole)
+    assert len(set(asked)) > 10
+    assert min(asked) <= 512
+
+    def never(rows):
+        raise ReadError("read", "x", expected=f"{rows} rows", got="none", hint="none")
+
+    with pytest.raises(ReadError):
+        correlator.correlate_images(*map(frame.Image, images), arrived=never, threads=2)

@@ -12,22 +12,19 @@ import numpy as np
 
 from hmavel import _fftw
 from hmavel._types import Displacement
-from hmavel.node_field import (
-    DEFAULT,
-    WEIGHTS,
-    NodeField,
-    Settings,
-    extent,
-    standardise,
-    without_outliers,
-)
+from hmavel.frame import Frame, Image, extent
+from hmavel.node_field import DEFAULT, WEIGHTS, NodeField, Settings, without_outliers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
     from hmavel._types import BoolArray, Pair
 
-__all__ = ["DEFAULT", "Settings", "correlate", "correlate_pair", "fftw_origin"]
+__all__ = [
+    "DEFAULT", "Settings", "correlate", "correlate_images", "correlate_pair", "fftw_origin",
+]  # fmt: skip
 
 
 def correlate(
@@ -102,30 +99,62 @@ def correlate(
     """
     images = np.asarray(reference), np.asarray(secondary)
     _check_images(*images)
+    shape = images[0].shape
+    return correlate_images(
+        Image(images[0], _check_mask(valid_reference, shape, "valid_reference")),
+        Image(images[1], _check_mask(valid_secondary, shape, "valid_secondary")),
+        window=window, coarse=coarse, step=step, domain=domain, threads=threads, nodes=nodes,
+        reach=reach, settings=settings,
+    )  # fmt: skip
+
+
+def correlate_images(
+    reference: Image,
+    secondary: Image,
+    *,
+    window: int = 32,
+    coarse: int = 64,
+    step: int = 8,
+    domain: ArrayLike | None = None,
+    threads: int = 1,
+    nodes: tuple[ArrayLike, ArrayLike] | None = None,
+    reach: int | None = None,
+    settings: Settings = DEFAULT,
+    arrived: Callable[[int], None] | None = None,
+) -> Displacement:
+    """Do what `correlate` does, on images that may still be arriving.
+
+    Parameters
+    ----------
+    reference, secondary
+        Pixels as they were read, with the value that means no image.
+    arrived
+        Called with a number of rows before these are looked at, from any thread; to return
+        when they are in the arrays, and to raise when they never will be.
+    window, coarse, step, domain, threads, nodes, reach, settings
+        As for `correlate`.
+    """
     _check_windows(window, coarse, step, threads)
     reach = (coarse // 2 if coarse else 2) if reach is None else reach
     if not 0 <= reach <= 4096:
         raise ValueError(f"correlate reach: expected 0 to 4096 px, got {reach}; lower it")
-    shape = images[0].shape
+    shape = reference.pixels.shape
     row, col = _node_centres(nodes, shape, step)
-    valid = (
-        _check_mask(valid_reference, shape, "valid_reference"),
-        _check_mask(valid_secondary, shape, "valid_secondary"),
-    )
     labels = None if domain is None else _check_labels(domain, shape)
 
     _fftw.ready()
-    first, size = extent(row, col, pad=max(window, coarse) // 2 + reach + 2)
+    pad = max(window, coarse) // 2 + reach + 2
+    first, size = extent(row, col, pad)
     field = NodeField(
-        standardise(images[0], valid[0], first, size),
-        standardise(images[1], valid[1], first, size),
+        Frame(reference, secondary, first, size, arrived=arrived),
         (np.floor(row + 0.5) - first[0]).astype(np.int32),
         (np.floor(col + 0.5) - first[1]).astype(np.int32),
         _options(settings, window, coarse, row, col, reach),
+        pad,
         settings.instruction_set,
         threads,
     )
-    out, quality = field.measure_all(labels, first)
+    out, quality = field.measure_all(labels)
     drow, dcol, sigma_row, sigma_col, snr, coherence, _ = out
     found = Displacement(drow, dcol, sigma_row, sigma_col, snr, coherence, quality, row, col)
     spacing = float(row[1] - row[0]) if len(row) > 1 else float(step)

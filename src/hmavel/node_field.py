@@ -15,26 +15,17 @@ import numpy as np
 
 from hmavel import _kernels
 from hmavel._types import Displacement, Quality
+from hmavel.frame import Frame, Part, overlap
+from hmavel.strip_threads import STATUS, check, in_threads, pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from hmavel._types import BoolArray
 
-#: Digital number at which Landsat's bands saturate.
-SATURATED = 65535
-
-STATUS = (
-    "",
-    "expected memory for the windows, got none; use fewer threads or smaller windows",
-    "expected windows that are even and 8 to 256 px, got another",
-    "expected options within their ranges, got one outside",
-    "expected FFTW, got none; reinstall pyfftw",
-    "expected FFTW to plan this window, got a refusal; use a window of 16, 32 or 64 px",
-    "expected every window inside the padded images, got one outside; this is a defect",
-)
+__all__ = [
+    "DEFAULT", "STATUS", "WEIGHTS", "NodeField", "Settings", "without_outliers",
+]  # fmt: skip
 
 WEIGHTS = {"white": 0, "half": 1, "cross": 2}
 
@@ -72,110 +63,32 @@ class Settings:
 DEFAULT = Settings()
 
 
-# ---- images for the kernel -----------------------------------------------------------------
-
-
-def extent(row: Any, col: Any, pad: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """First pixel and shape of the padded images that hold every window of every node."""
-    first = tuple(int(np.floor(x.min() + 0.5)) - pad for x in (row, col))
-    size = tuple(
-        int(np.floor(x.max() + 0.5)) + pad - start
-        for x, start in zip((row, col), first, strict=True)
-    )
-    return (first[0], first[1]), (size[0], size[1])
-
-
-def _overlap(
-    shape: tuple[int, ...], first: tuple[int, int], size: tuple[int, int]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Slices of the part that image and padded image share, in each of them."""
-    inner, outer = [], []
-    for n, start, length in zip(shape, first, size, strict=True):
-        low, high = max(start, 0), min(start + length, n)
-        high = max(high, low)
-        inner.append(slice(low, high))
-        outer.append(slice(low - start, high - start))
-    return (inner[0], inner[1]), (outer[0], outer[1])
-
-
-def standardise(
-    image: NDArray[Any], valid: BoolArray | None, first: tuple[int, int], size: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Copy to padded float32 with zero mean and unit standard deviation.
-
-    NaN marks invalid pixels, inf saturated ones. The scale keeps the two windows that share a
-    transform at one order of magnitude.
-    """
-    out = np.full(size, np.nan, np.float32)
-    inner, outer = _overlap(image.shape, first, size)
-    part = image[inner]
-    if not part.size:
-        return out
-    mask = None if valid is None else valid[inner].view(np.uint8)
-    mean, spread = _scale(part, mask)
-    if part.dtype.name not in _PIXELS or not part.dtype.isnative:
-        part = part.astype(np.float64)
-    _kernels.standardise(
-        part, mask, mean, spread, SATURATED, out, outer[0].start, outer[1].start
-    )
-    return out
-
-
-#: Pixel types that the kernel takes as they are.
-_PIXELS = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}
-
-
-def _scale(part: NDArray[Any], mask: NDArray[np.uint8] | None) -> tuple[float, float]:
-    """Return mean and standard deviation of usable pixels, of every 4th row and column."""
-    for every in (4, 1):
-        sample = part[::every, ::every].astype(np.float64)
-        usable = np.isfinite(sample) & (sample != SATURATED)
-        if mask is not None:
-            usable &= mask[::every, ::every] != 0
-        sample = sample[usable]
-        if sample.size > 1000 and sample.std() > 0:
-            break
-    spread = float(sample.std()) if sample.size else 0.0
-    return (float(sample.mean()) if sample.size else 0.0), (spread if spread > 0 else 1.0)
-
-
 # ---- work ----------------------------------------------------------------------------------
 
 
-def _strips(count: int, threads: int, least: int = 256) -> list[tuple[int, int]]:
-    """Cut ``count`` nodes into ranges: a few per thread, so that the last ones even out."""
-    pieces = max(1, min(threads * 4 if threads > 1 else 1, count // least or 1))
-    edges = np.linspace(0, count, pieces + 1).astype(int)
-    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-
-
-def _in_threads(work: Callable[[int, int], int], count: int, threads: int) -> None:
-    """Run ``work`` over ranges of nodes; the kernel releases the GIL."""
-    strips = _strips(count, threads)
-    if threads == 1:
-        statuses = [work(*strip) for strip in strips]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            statuses = list(pool.map(lambda strip: work(*strip), strips))
-    for status in statuses:
-        _check(status)
-
-
-def _check(status: int) -> None:
-    if status:
-        raise RuntimeError(f"correlate kernel: {STATUS[status]}")
+#: Pixels of a strip of a large frame, which is standardised and matched at a time.
+_STRIP_PIXELS = 4 << 20
+#: Fewest rows of nodes in a strip: below, it is mostly margin.
+_STRIP_ROWS = 16
+#: Nodes on a side of the blocks in which failed nodes are tried again.
+_BLOCK = 32
 
 
 @dataclass(frozen=True)
 class NodeField:
-    """A pair ready for the kernel, and the lattice of nodes to measure on it."""
+    """A pair ready for the kernel, and the lattice of nodes to measure on it.
 
-    a: NDArray[np.float32]
-    b: NDArray[np.float32]
-    #: pixel c of each row of nodes: its window covers c - N/2 ... c + N/2 - 1
+    The nodes are measured in strips of rows, which need nothing of each other but the seeds
+    next to them; what is left to do goes round by round over all nodes. So the answer does
+    not depend on strips or threads.
+    """
+
+    frame: Frame
+    #: pixel c of each row of nodes in the frame: its window covers c - N/2 ... c + N/2 - 1
     row: NDArray[np.int32]
     col: NDArray[np.int32]
     options: dict[str, Any]
+    pad: int  #: pixels around a node that the kernel may look at
     instruction_set: str | None
     threads: int
 
@@ -185,50 +98,27 @@ class NodeField:
         steps = [int(x[1] - x[0]) for x in (self.row, self.col) if len(x) > 1]
         return max(1, int(self.options["coarse"]) // 2 // max(steps, default=1))
 
-    def measure(
-        self,
-        where: BoolArray,
-        guess: NDArray[np.float32],
-        out: NDArray[np.float32],
-        quality: NDArray[np.uint8],
-    ) -> None:
-        """Measure the nodes of ``where`` from their guesses (NaN = search); fill the rest."""
-        i, j = np.nonzero(where)
-        if not i.size:
-            return
-        row, col = self.row[i], self.col[j]
-        start = np.ascontiguousarray(guess[:, i, j])
-        part = np.full((7, i.size), np.nan, np.float32)
-        why = np.full(i.size, Quality.OUTSIDE, np.uint8)
-        words = (self.a, self.b, row, col, start[0], start[1], self.options, part, why)
-        _in_threads(
-            lambda first, last: _kernels.correlate(*words, first, last, self.instruction_set),
-            i.size,
-            self.threads,
-        )
-        out[:, i, j] = part
-        quality[i, j] = why
-
     def measure_all(
-        self, labels: NDArray[Any] | None, first: tuple[int, int]
+        self, labels: NDArray[Any] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Measure every node; with labels, each on images of its own label's pixels only.
 
-        ``labels`` stands on the unpadded images, whose pixel ``first`` is the padded origin.
+        ``labels`` stands on the images, of which the frame may be a part.
         """
         shape = len(self.row), len(self.col)
         if labels is None:
             return self.field(np.ones(shape, bool))
-        padded = np.zeros(self.a.shape, labels.dtype)
-        inner, outer = _overlap(labels.shape, first, self.a.shape)
-        padded[outer] = labels[inner]
-        of_node = padded[self.row[:, None], self.col[None, :]]
+        of_node = np.zeros(shape, labels.dtype)
+        (rows, cols), _ = overlap(labels.shape, self.frame.first, self.frame.size)
+        at_row, at_col = self.row + self.frame.first[0], self.col + self.frame.first[1]
+        in_row = np.flatnonzero((at_row >= rows.start) & (at_row < rows.stop))
+        in_col = np.flatnonzero((at_col >= cols.start) & (at_col < cols.stop))
+        of_node[np.ix_(in_row, in_col)] = labels[np.ix_(at_row[in_row], at_col[in_col])]
         out = np.full((7, *shape), np.nan, np.float32)
         quality = np.full(shape, Quality.OUTSIDE, np.uint8)
         for label in np.unique(of_node):
-            mine, inside = of_node == label, padded == label
-            a, b = (np.where(inside, x, np.float32(np.nan)) for x in (self.a, self.b))
-            part, why = replace(self, a=a, b=b).field(mine)
+            mine = of_node == label
+            part, why = replace(self, frame=self.frame.only(labels, label)).field(mine)
             out[:, mine] = part[:, mine]
             quality[mine] = why[mine]
         return out, quality
@@ -242,19 +132,85 @@ class NodeField:
         """
         out = np.full((7, *where.shape), np.nan, np.float32)
         quality = np.full(where.shape, Quality.OUTSIDE, np.uint8)
-        no_guess = np.full((2, *where.shape), np.nan, np.float32)
-        if not self.options["coarse"]:
-            self.measure(where, no_guess, out, quality)
-            return out, quality
-        apart = self.apart
+        apart = self.apart if self.options["coarse"] else 0
         seeds = np.zeros_like(where)
-        seeds[_every(apart), _every(apart)] = True
-        self.measure(where & seeds, no_guess, out, quality)
-        self.measure(where & ~seeds, _between_seeds(out[:2], apart), out, quality)
-        self.grow(where, out, quality)
+        if apart:
+            seeds[_every(apart), _every(apart)] = True
+        strips = self._strips(max(apart, 1))
+        cols = self._span(self.col, 0, len(self.col))
+        parts: dict[int, Part] = {}
+
+        def seed(k: int) -> None:
+            first, last = strips[k]
+            parts[k] = self.frame.part(self._span(self.row, first, last), cols)
+            i, j = np.nonzero((where & seeds)[first:last])
+            none = np.full((2, i.size), np.nan, np.float32)
+            self._measure(parts[k], i + first, j, none, out, quality)
+
+        def follow(k: int) -> None:
+            first, last = strips[k]
+            i, j = np.nonzero((where & ~seeds)[first:last])
+            if apart:
+                guess = _between_seeds(out[:2], apart, first, last)[:, i, j]
+            else:
+                guess = np.full((2, i.size), np.nan, np.float32)
+            self._measure(parts.pop(k), i + first, j, guess, out, quality)
+
+        pipeline(seed, follow, len(strips), self.threads)
+        if apart:
+            self._grow(where, out, quality)
         return out, quality
 
-    def grow(
+    def _strips(self, apart: int) -> list[tuple[int, int]]:
+        """Cut the rows of nodes where a row of seeds begins; return first and end of each."""
+        count = len(self.row)
+        if self.frame.small:
+            least = -(-count // (4 * self.threads)) if self.threads > 1 else count
+        else:
+            span = (int(self.row[-1]) - int(self.row[0])) / max(count - 1, 1)
+            pixels = _STRIP_PIXELS / self.frame.size[1] - 2 * self.pad
+            least = max(_STRIP_ROWS, int(pixels / max(span, 1)))
+        least = -(-least // apart) * apart
+        return [(i, min(i + least, count)) for i in range(0, count, least)]
+
+    def _span(self, axis: NDArray[np.int32], first: int, last: int) -> tuple[int, int]:
+        """Pixels of the frame that the windows of nodes ``first`` to ``last - 1`` may see."""
+        return int(axis[first]) - self.pad, int(axis[last - 1]) + self.pad
+
+    def _measure(
+        self,
+        part: Part,
+        i: NDArray[np.intp],
+        j: NDArray[np.intp],
+        guess: NDArray[np.float32],
+        out: NDArray[np.float32],
+        quality: NDArray[np.uint8],
+        *,
+        better: bool = False,
+    ) -> None:
+        """Measure nodes (i, j) from their guesses (2, n), NaN = search, and fill them in.
+
+        With ``better`` only those that come out good.
+        """
+        if not i.size:
+            return
+        found = np.full((7, i.size), np.nan, np.float32)
+        why = np.full(i.size, Quality.OUTSIDE, np.uint8)
+        status = _kernels.correlate(
+            part.a, part.b,
+            (self.row[i] - part.row).astype(np.int32),
+            (self.col[j] - part.col).astype(np.int32),
+            np.ascontiguousarray(guess[0]), np.ascontiguousarray(guess[1]),
+            self.options, found, why, 0, i.size, self.instruction_set,
+        )  # fmt: skip
+        check(status)
+        if better:
+            good = why == Quality.GOOD
+            i, j, found, why = i[good], j[good], found[:, good], why[good]
+        out[:, i, j] = found
+        quality[i, j] = why
+
+    def _grow(
         self, where: BoolArray, out: NDArray[np.float32], quality: NDArray[np.uint8]
     ) -> None:
         """Try nodes that failed once more, from the median of good neighbours that agree.
@@ -263,30 +219,60 @@ class NodeField:
         neighbours know the way. Each round reaches two nodes further.
         """
         known = replace(self, options=self.options | {"coarse": 0})
-        tried = np.zeros_like(where)
+        open_ = where & np.isin(quality, _RETRY)
+        guess = np.empty((2, *where.shape), np.float32)
         for _ in range(max(where.shape)):
-            wanted = where & ~tried & np.isin(quality, _RETRY)
-            if not wanted.any():
+            if not open_.any():
                 return
-            guess = np.empty((2, *where.shape), np.float32)
-            u, v = (np.where(quality == Quality.GOOD, x, np.float32(np.nan)) for x in out[:2])
-            _in_threads(
-                lambda i, j, g=guess, u=u, v=v, w=wanted: _kernels.neighbour_median(  # type: ignore[misc]
-                    u, v, w.view(np.uint8), _FOLLOW, _AGREE / 2, g[0], g[1], i, j
+            in_threads(
+                lambda i, j: _kernels.neighbour_median(
+                    out[0], out[1], open_.view(np.uint8), _FOLLOW, _AGREE / 2,
+                    guess[0], guess[1], i, j,
                 ),
                 where.shape[0],
                 self.threads,
             )
-            again = wanted & np.isfinite(guess[0])
-            if not again.any():
+            i, j = np.nonzero(open_ & np.isfinite(guess[0]))
+            if not i.size:
                 return
-            found = np.full_like(out, np.nan)
-            why = np.full_like(quality, Quality.OUTSIDE)
-            known.measure(again, guess, found, why)
-            better = again & (why == Quality.GOOD)
-            out[:, better] = found[:, better]
-            quality[better] = Quality.GOOD
-            tried |= again
+            open_[i, j] = False
+            known._measure_blocks(i, j, guess[:, i, j], out, quality)
+
+    def _measure_blocks(
+        self,
+        i: NDArray[np.intp],
+        j: NDArray[np.intp],
+        guess: NDArray[np.float32],
+        out: NDArray[np.float32],
+        quality: NDArray[np.uint8],
+    ) -> None:
+        """Measure scattered nodes, block by block of a large frame; keep what is good."""
+        pieces: list[NDArray[np.intp]]
+        if self.frame.small:
+            count = max(1, min(4 * self.threads, i.size // 64))
+            pieces = np.array_split(np.arange(i.size), count)
+        else:
+            which = (i // _BLOCK) * (len(self.col) // _BLOCK + 1) + j // _BLOCK
+            order = np.argsort(which, kind="stable")
+            pieces = np.split(order, np.flatnonzero(np.diff(which[order])) + 1)
+
+        def work(piece: NDArray[np.intp]) -> None:
+            rows, cols = (
+                self._span(axis, at * _BLOCK, min((at + 1) * _BLOCK, len(axis)))
+                for axis, at in (
+                    (self.row, int(i[piece[0]]) // _BLOCK),
+                    (self.col, int(j[piece[0]]) // _BLOCK),
+                )
+            )
+            part = self.frame.block(rows, cols)
+            self._measure(part, i[piece], j[piece], guess[:, piece], out, quality, better=True)
+
+        if self.threads == 1 or len(pieces) == 1:
+            for piece in pieces:
+                work(piece)
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(work, pieces))
 
 
 #: Failures that a better start may mend.
@@ -308,14 +294,21 @@ def _every(apart: int) -> slice:
 _AGREE = 2.0
 
 
-def _between_seeds(d: NDArray[np.float32], apart: int) -> NDArray[np.float32]:
-    """Interpolate the seeds' displacement (2, rows, cols); NaN where they disagree."""
+def _between_seeds(
+    d: NDArray[np.float32], apart: int, first: int, last: int
+) -> NDArray[np.float32]:
+    """Interpolate the seeds' displacement (2, rows, cols) in rows ``first`` to ``last - 1``.
+
+    NaN where the seeds disagree.
+    """
     seeds = d[:, _every(apart), _every(apart)]
     if not seeds.size:
-        return np.full_like(d, np.nan)
+        return np.full((2, last - first, d.shape[2]), np.nan, np.float32)
     near: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]] = []
-    for nodes, count in zip(d.shape[1:], seeds.shape[1:], strict=True):
-        at = (np.arange(nodes) - apart // 2) / apart
+    for nodes, count in zip(
+        (np.arange(first, last), np.arange(d.shape[2])), seeds.shape[1:], strict=True
+    ):
+        at = (nodes - apart // 2) / apart
         low = np.clip(np.floor(at).astype(int), 0, count - 1)
         high = np.minimum(low + 1, count - 1)
         near.append((low, high, np.clip(at - low, 0, 1).astype(np.float32)))
@@ -342,7 +335,7 @@ def without_outliers(
         for s in (d.sigma_row, d.sigma_col)
     ]
     u, v = (np.ascontiguousarray(x, np.float32) for x in (d.drow, d.dcol))
-    _in_threads(
+    in_threads(
         lambda i, j: _kernels.median_test(
             u, v, noise[0], noise[1], _FOLLOW, settings.max_median, outlier, i, j
         ),
@@ -357,5 +350,5 @@ def without_outliers(
         return kept
     u, v = (np.ascontiguousarray(x, np.float32) for x in (kept.drow, kept.dcol))
     parent, size = np.empty(u.shape, np.int32), np.empty(u.shape, np.int32)
-    _check(_kernels.clump_sizes(u, v, settings.max_step, parent, size))
+    check(_kernels.clump_sizes(u, v, settings.max_step, parent, size))
     return kept.rejected(good & (size < least), Quality.ISOLATED)
