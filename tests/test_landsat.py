@@ -210,9 +210,9 @@ def test_files_that_are_not_band_8(tmp_path: Path) -> None:
         open_scene(folder / f"{ID}_B5.TIF")
     with pytest.raises(SceneError, match="got its MTL; give the folder"):
         open_scene(folder / f"{ID}_MTL.txt")
-    archive = tmp_path / f"{ID}.tar"
+    archive = tmp_path / f"{ID}.zip"
     archive.write_bytes(b"")
-    with pytest.raises(SceneError, match="got an archive; extract it"):
+    with pytest.raises(SceneError, match="got a zip; extract it"):
         open_scene(archive)
 
 

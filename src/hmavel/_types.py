@@ -113,22 +113,30 @@ class Grid:
 
 @dataclass(frozen=True)
 class Scene:
-    """One Landsat acquisition on disk: what it is, when, and where its bands are."""
+    """One Landsat acquisition: what it is, when, and where its bands are."""
 
     id: str  #: product id, or the file's stem for a bare B8 GeoTIFF
     time: np.datetime64  #: scene centre, UTC, millisecond resolution
-    path: Path  #: product folder, or the B8 file itself
-    bands: Mapping[str, Path]  #: "B2" ... "B8", "QA_PIXEL", "QA_RADSAT" -> file
+    path: Path  #: product folder or tar, or the B8 file itself
+    #: "B2" ... "B8", "QA_PIXEL", "QA_RADSAT" -> file, or a name for GDAL (``vsi.py``)
+    bands: Mapping[str, Path]
     grid: Grid  #: of Band 8
     sensor: str = ""  #: "LC08", "LO09", ...
     wrs: tuple[int, int] | None = None  #: WRS-2 (path, row)
-    level: str = ""  #: "L1TP", "L1GT", "L2SP", ...
+    level: str = ""  #: "L1TP", "L1GT", "L2SP", ...; "TOA" for Earth Engine's reflectances
     tier: str = ""  #: "T1", "T2", "RT"
     processed: str = ""  #: processing date, YYYYMMDD
     sun_azimuth: float = float("nan")  #: degrees clockwise from north
     sun_elevation: float = float("nan")  #: degrees above the horizon
     #: band -> (multiplicative, additive) reflectance coefficients of the MTL
     reflectance: Mapping[str, tuple[float, float]] | None = None
+    #: level of the 30 m bands where it is not ``level``: another product lends them
+    level_30m: str = ""
+    version: str = ""  #: what changes when the files do, for files that have no time of change
+
+    def level_of(self, band: str) -> str:
+        """Return the level of the product that a band is from."""
+        return self.level_30m if self.level_30m and band != "B8" else self.level
 
 
 @dataclass(frozen=True)

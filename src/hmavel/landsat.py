@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,12 @@ from hmavel.scene_files import (
     scene_error,
     without_b8,
 )
+from hmavel.tars import TAR_NAME, list_tar
 
 __all__ = [
     "FILL",
     "SATURATED",
+    "open_level2",
     "open_scene",
     "parse_product_id",
     "read_b8",
@@ -75,14 +77,16 @@ def open_scene(
     time: np.datetime64 | datetime | str | None = None,
     crs: CRS | None = None,
     need_b8: bool = True,
+    files: Sequence[Path] | None = None,
 ) -> Scene:
     """Find out what a Landsat-8/9 scene is, when it was taken and where its bands are.
 
     Parameters
     ----------
     path
-        A product folder (Collection 1 or 2, or from before); or a Band-8 file, whose MTL may
-        lie beside it among those of other scenes; or any single-band GeoTIFF.
+        A product folder or tar (Collection 1 or 2, or from before); or a Band-8 file, whose MTL
+        may lie beside it among those of other scenes; or any single-band GeoTIFF. A tar is
+        read where it is.
     time
         UTC. Goes before what the MTL or the name say; needed when neither says anything.
     crs
@@ -90,6 +94,8 @@ def open_scene(
     need_b8
         False to accept a product without Band 8 (every Level-2 product), for masks. ``grid``
         is then that of the first other band.
+    files
+        What lies in the folder, or beside the file, where the caller has listed it already.
 
     Returns
     -------
@@ -112,20 +118,32 @@ def open_scene(
     path = Path(path)
     given = None if time is None else _utc(time)
     if path.is_dir():
-        return _open_folder(path, given, crs, need_b8)
+        found = list_files(path) if files is None else files
+        return _open_product(path, found, given, crs, need_b8)
     if not path.exists():
         raise ReadError(
             "read", path, expected="a scene", got="no such file", hint="check the path"
         )
-    if path.name.lower().endswith((".tar", ".tar.gz", ".tgz", ".zip")):
+    if TAR_NAME.fullmatch(path.name):
+        return _open_product(path, list_tar(path), given, crs, need_b8)
+    if path.name.lower().endswith(".zip"):
         raise scene_error(
-            path, "a product folder", "an archive", "extract it and give the folder"
+            path, "a product folder or tar", "a zip", "extract it and give the folder"
         )
     if MTL_NAME.fullmatch(path.name):
         raise scene_error(
             path, "a product folder or a Band-8 file", "its MTL", "give the folder"
         )
-    return _open_file(path, given, crs)
+    return _open_file(path, list_files(path.parent) if files is None else files, given, crs)
+
+
+def open_level2(mtl: Path, files: Sequence[Path]) -> Scene:
+    """Open a Level-2 product by its MTL, where its files lie among those of others."""
+    metadata = own_metadata(read_mtl(mtl))
+    bands = band_files(mtl.parent, files, metadata.product)
+    if not bands:
+        raise scene_error(mtl, "band files", "only the MTL", "fetch the complete product")
+    return _scene(mtl, metadata, bands, None, None)
 
 
 def scene_grid(scene: Scene, band: str = "B8") -> Grid:
@@ -195,7 +213,8 @@ def reflectance(scene: Scene, band: str, window: Grid | None = None) -> tuple[Fl
     -------
     (array, grid)
         float32. Level 1: top of atmosphere, (M DN + A) / sin(sun elevation) with the M and A
-        of the MTL and the sun at the scene's centre. Level 2: surface, M DN + A. NaN at fill.
+        of the MTL and the sun at the scene's centre. Level 2: surface, M DN + A; so are the
+        reflectances of Earth Engine ("TOA"), with 1 and 0. NaN at fill.
         A saturated pixel has the reflectance of DN 65535: a lower bound.
 
     Raises
@@ -213,7 +232,7 @@ def reflectance(scene: Scene, band: str, window: Grid | None = None) -> tuple[Fl
             "fetch the complete product",
         )
     scale, offset = pair
-    if not scene.level.startswith("L2"):
+    if not scene.level_of(band).startswith(("L2", "TOA")):
         if not scene.sun_elevation > 0:
             raise scene_error(
                 scene.path,
@@ -253,10 +272,14 @@ def _read_float(scene: Scene, band: str, window: Grid | None) -> tuple[FloatArra
     return array, grid
 
 
-def _open_folder(
-    folder: Path, given: np.datetime64 | None, crs: CRS | None, need_b8: bool
+def _open_product(
+    folder: Path,
+    files: Sequence[Path],
+    given: np.datetime64 | None,
+    crs: CRS | None,
+    need_b8: bool,
 ) -> Scene:
-    files = list_files(folder)
+    """Open what a folder or a tar holds."""
     found = [file for file in files if MTL_NAME.fullmatch(file.name)]
     if not found:
         got = "no MTL" if files else "an empty folder"
@@ -275,12 +298,13 @@ def _open_folder(
     return _scene(folder, metadata, bands, given, crs)
 
 
-def _open_file(file: Path, given: np.datetime64 | None, crs: CRS | None) -> Scene:
+def _open_file(
+    file: Path, files: Sequence[Path], given: np.datetime64 | None, crs: CRS | None
+) -> Scene:
     product = parse_product_id(file.name)
     band = band_of(file, product)
     if band is not None and band[0] != "B8":
         raise scene_error(file, "a Band-8 file", f"{band[0]}", "give the B8 file or the folder")
-    files = list_files(file.parent)
     metadata = metadata_beside(file, product, files)
     if metadata is not None:
         bands = band_files(file.parent, files, metadata.product, b8=file)

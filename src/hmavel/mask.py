@@ -158,7 +158,8 @@ def clear_ground(mask: SceneMask) -> BoolArray:
 
 def _has_spectrum(scene: Scene) -> bool:
     known = scene.reflectance or {}
-    lit = scene.level.startswith("L2") or scene.sun_elevation > 0
+    # Level 1 alone is still to be divided by the sine of the sun's elevation.
+    lit = scene.level_of("B6").startswith(("L2", "TOA")) or scene.sun_elevation > 0
     return lit and all(name in scene.bands and name in known for name in SPECTRAL_BANDS)
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from hmavel.errors import ReadError, SceneError
+from hmavel.tars import read_member
+from hmavel.vsi import shown, tar_of
 
 Groups = dict[str, dict[str, str]]
 
@@ -121,6 +123,8 @@ def parse_product_id(name: str) -> ProductId | None:
 def read_mtl(path: str | os.PathLike[str]) -> Metadata:
     """Read an MTL file, ``.txt`` or ``.json``, of Collection 1 or 2 or from before.
 
+    Also as a member of a tar, by the name that ``vsi.in_tar`` gives it.
+
     Returns
     -------
     Metadata
@@ -133,10 +137,20 @@ def read_mtl(path: str | os.PathLike[str]) -> Metadata:
         It has no id, no acquisition time, no path and row, or a value that is not a number.
     """
     path = Path(path)
+    if tar_of(path) is not None:
+        return parse_mtl(path, read_member(path).decode("utf-8", errors="replace"))
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
+    return parse_mtl(path, text)
+
+
+def parse_mtl(path: Path, text: str) -> Metadata:
+    """Understand the text of an MTL file; ``path`` tells its form and names it in errors.
+
+    See `read_mtl` for what comes out and what is raised.
+    """
     groups = _from_json(path, text) if path.suffix.lower() == ".json" else _from_odl(path, text)
     contents = groups.get("PRODUCT_CONTENTS") or groups.get("PRODUCT_METADATA") or {}
     image = groups.get("IMAGE_ATTRIBUTES", {})
@@ -317,9 +331,11 @@ def _valid_day(year: int, day: int) -> str:
 
 def _unreadable(path: Path, got: str) -> ReadError:
     return ReadError(
-        "read", path, expected="a complete MTL file", got=got, hint="fetch the MTL again"
+        "read", shown(path), expected="a complete MTL file", got=got, hint="fetch the MTL again"
     )
 
 
 def _lacking(path: Path, expected: str, got: str) -> SceneError:
-    return SceneError("scene", path, expected=expected, got=got, hint="fetch the MTL again")
+    return SceneError(
+        "scene", shown(path), expected=expected, got=got, hint="fetch the MTL again"
+    )

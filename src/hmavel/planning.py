@@ -22,6 +22,7 @@ from hmavel.pairing import select_pairs
 from hmavel.parallel import Failure
 from hmavel.screening import Decision, screen_all
 from hmavel.site import make_site
+from hmavel.vsi import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -263,24 +264,24 @@ def _scene_row(glacier: str, scene: Scene, decision: Decision) -> Row:
         "accepted": decision.accepted, "reason": decision.reason, "valid": decision.valid,
         "cloud": decision.cloud, "shadow": decision.shadow, "snow": decision.snow,
         "saturated": decision.saturated, "bare": decision.bare_fraction,
-        "source": decision.source, "path": str(scene.path),
+        "source": decision.source, "path": shown(scene.path),
     }  # fmt: skip
 
 
 def _rejected_row(item: Rejected) -> Row:
     return {
         "glacier": "", "scene": item.path.name, "accepted": False, "reason": item.reason,
-        "path": str(item.path),
+        "path": shown(item.path),
     }  # fmt: skip
 
 
 def _superseded(item: Rejected) -> bool:
     """Tell a product that a better one replaces from one that is broken."""
-    return item.reason.startswith(("superseded by ", "a copy of "))
+    return not item.fault
 
 
 def _unusable(item: Rejected) -> Failure:
-    return Failure(f"product {item.path}", item.reason, "SceneError")
+    return Failure(f"product {shown(item.path)}", item.reason, "SceneError")
 
 
 def _no_scene(config: Config, rejected: Sequence[Rejected]) -> ConfigError:

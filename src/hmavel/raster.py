@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,22 +24,21 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from hmavel._types import Grid
 from hmavel.atomic import atomic_path
 from hmavel.errors import GridMismatchError, HmavelError, ReadError, WriteError
 from hmavel.lattice import LATTICE_TOLERANCE, crs_name, lattice_offset
+from hmavel.raster_open import check_complete, open_dataset
+from hmavel.vsi import shown
 
 #: Rotation that is rounding of the transform and not meant, relative to the pixel.
 _ROTATION_TOLERANCE = 1e-6
 _BLOCK = 512
 #: Side of the tiles in which one coordinate system is warped to another.
 _TILE = 128
-#: ``rasterio.open`` speaks of a missing transform by a warning; silencing it touches a
-#: process-wide list, which two threads must not do at once.
-_open_lock = threading.Lock()
 
 _METHODS = {
     name: Resampling[name]
@@ -105,7 +102,7 @@ class RasterReader:
         if not 1 <= band <= self.count:
             raise ReadError(
                 "read",
-                self.path,
+                shown(self.path),
                 expected=f"band {band}",
                 got=f"a file of {self.count} band(s)",
                 hint="check which file was given",
@@ -130,7 +127,7 @@ class RasterReader:
             limits = np.iinfo(self.dtype)
             if not (limits.min <= fill <= limits.max and fill == int(fill)):
                 raise ValueError(
-                    f"read {self.path}: expected a fill that {self.dtype} can hold, "
+                    f"read {shown(self.path)}: expected a fill that {self.dtype} can hold, "
                     f"got {fill}; read with fill=0 and mask afterwards"
                 )
         return self.dtype.type(fill)
@@ -138,14 +135,14 @@ class RasterReader:
     def _offset(self, window: Grid) -> tuple[int, int]:
         if min(window.shape) < 1:
             raise ValueError(
-                f"read {self.path}: expected a window with pixels, got shape {window.shape}; "
-                "check how the window was made"
+                f"read {shown(self.path)}: expected a window with pixels, "
+                f"got shape {window.shape}; check how the window was made"
             )
-        row, col, apart = lattice_offset(self.grid, window, item=self.path)
+        row, col, apart = lattice_offset(self.grid, window, item=shown(self.path))
         if apart > LATTICE_TOLERANCE:
             raise GridMismatchError(
                 "read",
-                self.path,
+                shown(self.path),
                 expected="a window on the file's own pixels",
                 got=f"one that is up to {apart:.3g} px off them",
                 hint="make the window with covering_window, or resample",
@@ -158,7 +155,7 @@ class RasterReader:
         except (RasterioError, CPLE_BaseError, OSError) as error:
             raise ReadError(
                 "read",
-                self.path,
+                shown(self.path),
                 expected="pixels that can be decoded",
                 got=str(error.__cause__ or error),
                 hint="the file is damaged or incomplete: fetch it again",
@@ -175,7 +172,8 @@ def open_raster(
     Parameters
     ----------
     path
-        Any raster that GDAL reads.
+        Any raster that GDAL reads, also by its names for members of tars and files of servers
+        (``vsi.in_tar``, ``vsi.remote``).
     crs
         Used when the file has a transform and no coordinate system. It does not override one.
 
@@ -190,9 +188,9 @@ def open_raster(
         system or no transform, or its grid is rotated or has south up.
     """
     path = Path(path)
-    dataset = _open(path)
+    dataset = open_dataset(path)
     with dataset:
-        _check_complete(path, dataset)
+        check_complete(path, dataset)
         yield RasterReader(
             path=path,
             grid=_grid_of(path, dataset, crs),
@@ -461,58 +459,11 @@ def _pixel_ratio(grid: Grid, target: Grid) -> dict[str, float]:
     }
 
 
-def _open(path: Path) -> Any:
-    if path.is_dir():
-        raise ReadError(
-            "read",
-            path,
-            expected="a raster file",
-            got="a folder",
-            hint="give the file inside it",
-        )
-    try:
-        with _open_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
-    except (RasterioError, CPLE_BaseError, OSError) as error:
-        missing = not path.exists() and not str(path).startswith("/vsi")
-        raise ReadError(
-            "read",
-            path,
-            expected="a raster file",
-            got="no such file" if missing else str(error),
-            hint="check the path" if missing else "the file is damaged: fetch it again",
-        ) from error
-
-
-def _check_complete(path: Path, dataset: Any) -> None:
-    """Notice a download that broke off before its last block, which the header cannot tell."""
-    if dataset.driver != "GTiff" or not path.is_file():
-        return
-    height, width = dataset.block_shapes[-1]
-    last = f"{-(-dataset.width // width) - 1}_{-(-dataset.height // height) - 1}"
-    items = [
-        dataset.get_tag_item(f"BLOCK_{what}_{last}", "TIFF", bidx=dataset.count)
-        for what in ("OFFSET", "SIZE")
-    ]
-    if None in items:  # a sparse file: blocks that are all no-data are not stored
-        return
-    end, size = sum(int(item) for item in items), path.stat().st_size
-    if end > size:
-        raise ReadError(
-            "read",
-            path,
-            expected=f"at least {end} bytes, as its header says",
-            got=f"{size}",
-            hint="the file is incomplete: fetch it again",
-        )
-
-
 def _grid_of(path: Path, dataset: Any, crs: CRS | None) -> Grid:
     transform, found = dataset.transform, dataset.crs or crs
 
     def error(expected: str, got: str, hint: str) -> ReadError:
-        return ReadError("read", path, expected=expected, got=got, hint=hint)
+        return ReadError("read", shown(path), expected=expected, got=got, hint=hint)
 
     if transform == Affine.identity():
         raise error("a georeferenced raster", "no transform", "use the original product's file")
@@ -571,4 +522,4 @@ def _fill_dataset(
 def _check_written(path: Path) -> None:
     """GDAL may close a file on a full disk without a word: see that it is all there."""
     with rasterio.open(path) as dataset:
-        _check_complete(path, dataset)
+        check_complete(path, dataset)

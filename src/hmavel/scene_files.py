@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hmavel.errors import ReadError, SceneError
 from hmavel.mtl import Metadata, ProductId, parse_product_id, read_mtl
+from hmavel.vsi import shown
 
 MTL_NAME = re.compile(r"(?:.*_)?MTL\.(?:txt|json)", re.IGNORECASE)
 #: What follows the id in a band's file name: band, decoration of a crop, suffix.
@@ -118,12 +119,7 @@ def without_b8(folder: Path, files: Iterable[Path], metadata: Metadata) -> Scene
     """Say why a product has no Band 8: its level, another scene's files, half a download."""
     product = metadata.product
     if metadata.level.startswith("L2"):
-        return scene_error(
-            folder,
-            "Band 8",
-            f"a {metadata.level} product, which has none",
-            "use the L1TP product of this scene",
-        )
+        return no_b8(folder, metadata.level)
     for file in files:
         named = parse_product_id(file.name)
         if named is not None and not named.agrees(product):
@@ -137,6 +133,16 @@ def without_b8(folder: Path, files: Iterable[Path], metadata: Metadata) -> Scene
     return scene_error(folder, f"Band 8, {name}", "no such file", "fetch the complete product")
 
 
+def no_b8(item: object, level: str) -> SceneError:
+    """Make the error of a Level-2 product that stands alone."""
+    return scene_error(
+        item,
+        "Band 8",
+        f"a {level} product, which has none",
+        "use the L1TP product of this scene; this one can lend it the 30 m bands",
+    )
+
+
 def scene_error(item: object, expected: str, got: str, hint: str) -> SceneError:
     """Make the error of a scene that cannot be used."""
-    return SceneError("scene", item, expected=expected, got=got, hint=hint)
+    return SceneError("scene", shown(item), expected=expected, got=got, hint=hint)

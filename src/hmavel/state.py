@@ -13,6 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from hmavel.atomic import write_json, write_text
+from hmavel.vsi import is_virtual, shown, tar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,11 +33,16 @@ def fingerprint(*parts: Any) -> str:
 
 def scene_facts(scene: Scene) -> list[Any]:
     """Return what changes when a scene's files do: names, sizes and times of change."""
-    files = sorted({*scene.bands.values(), *(() if scene.path.is_file() else _mtl(scene.path))})
-    facts: list[Any] = [scene.id]
+    files = sorted({*scene.bands.values(), *(_mtl(scene.path) if scene.path.is_dir() else ())})
+    facts: list[Any] = [scene.id, scene.version]
     for file in files:
-        status = file.stat()
-        facts.append([file.name, status.st_size, status.st_mtime_ns])
+        inside = tar_of(file)
+        if inside is None and is_virtual(file):
+            facts.append(shown(file))  # a server's file: ``version`` speaks for it
+            continue
+        tar, name = inside or (file, file.name)
+        status = tar.stat()
+        facts.append([name, status.st_size, status.st_mtime_ns])
     return facts
 
 
