@@ -20,18 +20,59 @@ def taper(x: Array, n: int, beta: float) -> Array:
     return np.cos(np.pi * t / 2) ** 2
 
 
+def spline(x: Array) -> Array:
+    """Cubic B-spline, 1.5 px from knot to knot."""
+    u = np.abs(x) / 1.5
+    return np.where(u < 1, 4 - 6 * u**2 + 3 * u**3, np.clip(2 - u, 0, None) ** 3) / 9
+
+
+def softened(valid: NDArray[np.bool_], shift: tuple[float, float]) -> Array:
+    """Draw a mask back by 2 px, spread it by splines and move it; edges are repeated."""
+    n = len(valid)
+    wide = np.pad(valid, 2, mode="edge")
+    hard = np.ones((n, n))
+    for i in range(5):
+        for j in range(5):
+            hard = hard * wide[i : i + n, j : j + n]
+    out, i = np.pad(hard, 3, mode="edge"), np.arange(n)[:, None]
+    across = []
+    for d in shift:
+        tap = spline(np.arange(-3, n + 3) - i + d)
+        tap[np.abs(np.arange(-3, n + 3) - i) > 3] = 0
+        across.append(tap / tap.sum(axis=1, keepdims=True))
+    return across[0] @ out @ across[1].T
+
+
+def without_isolated(image: Array) -> Array:
+    """Interpolate single invalid pixels from their neighbours."""
+    wide = np.pad(image, 1, constant_values=np.nan)
+    n, m = image.shape
+    near = {(i, j): wide[1 + i : 1 + i + n, 1 + j : 1 + j + m]
+            for i in (-1, 0, 1) for j in (-1, 0, 1)}  # fmt: skip
+    side = np.stack([near[k] for k in near if abs(k[0]) + abs(k[1]) == 1])
+    corner = np.stack([near[k] for k in near if abs(k[0]) + abs(k[1]) == 2])
+    sides, corners = (np.isfinite(x).sum(axis=0) for x in (side, corner))
+    plain = np.nansum(side, axis=0) / np.maximum(sides, 1)
+    better = side.sum(axis=0) / 2 - corner.sum(axis=0) / 4
+    isolated = ~np.isfinite(image) & (sides >= 3) & (sides + corners >= 6)
+    return np.where(isolated, np.where(np.isfinite(better), better, plain), image)
+
+
 def tapered(
     image: Array, valid: NDArray[np.bool_], first: tuple[int, int], n: int,
     centre: tuple[float, float], shift: tuple[float, float], beta: float,
 ) -> Array:  # fmt: skip
-    """Cut a window, subtract its tapered mean, taper it around centre + shift."""
+    """Cut a window, subtract its tapered mean, taper it around centre + shift.
+
+    So does the mask: what is invalid loses its weight around its place + shift.
+    """
     part = np.s_[first[0] : first[0] + n, first[1] : first[1] + n]
     i = np.arange(n, dtype=float)
     w = np.outer(
         taper(i - centre[0] - shift[0], n, beta), taper(i - centre[1] - shift[1], n, beta)
     )
-    w = w * valid
-    f = np.where(valid, image[part], 0.0)
+    w = w * softened(valid, shift)
+    f = np.where(np.isfinite(image[part]), image[part], 0.0)
     return w * (f - np.sum(w * f) / np.sum(w))
 
 
@@ -113,7 +154,10 @@ def correlate_node(
     settled: float = 1e-6,
 ) -> tuple[float, float, float, float]:  # fmt: skip
     """Return (drow, dcol, coherence, snr) of the node with effective centre (row, col)."""
-    images = [np.where(np.isfinite(x), x, np.nan).astype(float) for x in (reference, secondary)]
+    images = [
+        without_isolated(np.where(np.isfinite(x), x, np.nan).astype(float))
+        for x in (reference, secondary)
+    ]
 
     def look(
         n: int, offset: tuple[int, int], shift: tuple[float, float], beta: float, weight: str

@@ -46,6 +46,14 @@ def standardise(const pixel[:, :] image, const uint8_t[:, :] valid, double mean,
                     out[out_row + i, out_col + j] = <float>(value - mean) * scale
 
 
+def fill_isolated(float[:, ::1] image):
+    """Interpolate single invalid pixels in place; see ``hmk_isolated.h``. Return a status."""
+    cdef hmk.hmk_status status
+    with nogil:
+        status = hmk.hmk_fill_isolated(&image[0, 0], image.shape[0], image.shape[1])
+    return <int>status
+
+
 def status_count():
     """Number of kernel statuses, the end marker not counted."""
     return <int>hmk.HMK_STATUS_END

@@ -81,6 +81,10 @@ cdef extern from "hmk_correlate.h" nogil:
                              const hmk_result *result)
 
 
+cdef extern from "hmk_isolated.h" nogil:
+    hmk_status hmk_fill_isolated(float *image, ptrdiff_t rows, ptrdiff_t cols)
+
+
 cdef extern from "hmk_outliers.h" nogil:
     hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
                                const float *noise_v, ptrdiff_t rows, ptrdiff_t cols,

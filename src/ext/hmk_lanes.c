@@ -37,13 +37,15 @@ typedef struct {
     float *er_re, *er_im;     /* (n/2) vecs: exp(-i omega_k d) along rows and columns */
     float *ec_re, *ec_im;
     float *a_re, *a_im, *b_re, *b_im; /* (n) vecs: two lines at hand */
+    float *soft_ref, *soft_sec; /* (n, n) vecs: soft masks, where a pixel is invalid */
     vec squares;              /* sum W^2 */
+    vec inflation;            /* noise of bins that taper and mask tie together; hmk_lanes.h */
 } work;
 
 static size_t scratch_floats(int n)
 {
     size_t window = (size_t)n * (size_t)(n + 1), half = (size_t)n * (size_t)n / 2;
-    return ((size_t)2 * window + 4 * half + 10 * (size_t)n) * HMK_LANES;
+    return ((size_t)2 * window + 4 * half + 10 * (size_t)n + 4 * half) * HMK_LANES;
 }
 
 static work lay_out(int n, float *scratch)
@@ -61,7 +63,8 @@ static work lay_out(int n, float *scratch)
     k.ec_re = k.er_im + line / 2, k.ec_im = k.ec_re + line / 2;
     k.a_re = k.ec_im + line / 2, k.a_im = k.a_re + line;
     k.b_re = k.a_im + line, k.b_im = k.b_re + line;
-    k.squares = splat(0);
+    k.soft_ref = k.b_im + line, k.soft_sec = k.soft_ref + 2 * half;
+    k.squares = splat(0), k.inflation = splat(0);
     return k;
 }
 
@@ -76,97 +79,212 @@ static inline void gather_row(const float *const *from, ptrdiff_t at, int n, flo
             to[j * HMK_LANES + l] = from[l][at + j];
 }
 
-typedef struct {
-    vec a, b, weight_a, weight_b; /* tapered sums of pixels and of tapers */
-    vec count_a, count_b, count;  /* valid pixels: each window's, both windows' */
-} totals;
-
-/* Add one row of both windows, column tapers only. Few rows hold an invalid pixel; whether one
- * does shows in a sum of zeros. */
-static inline void add_row(const work *k, int n, const float *re, const float *im, totals *t)
-{
-    vec a = splat(0), b = splat(0), zero = splat(0);
-    for (int j = 0; j < n * HMK_LANES; j += HMK_LANES) {
-        vec x = load(re + j), y = load(im + j);
-        a += load(k->ref_col + j) * x, b += load(k->sec_col + j) * y;
-        zero += (x - x) + (y - y);
-    }
-    if (none(zero != 0)) {
-        t->a = a, t->b = b;
-        t->weight_a = load(k->b_re), t->weight_b = load(k->b_re + HMK_LANES);
-        t->count_a = t->count_b = t->count = splat((float)n);
-        return;
-    }
-    *t = (totals){splat(0), splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
-    for (int j = 0; j < n * HMK_LANES; j += HMK_LANES) {
-        vec x = load(re + j), y = load(im + j);
-        mask ok_x = vfinite(x), ok_y = vfinite(y), ok = ok_x & ok_y;
-        vec wx = only(ok, load(k->ref_col + j)), wy = only(ok, load(k->sec_col + j));
-        t->a += wx * only(ok, x), t->b += wy * only(ok, y);
-        t->weight_a += wx, t->weight_b += wy;
-        t->count_a += only(ok_x, splat(1)), t->count_b += only(ok_y, splat(1));
-        t->count += only(ok, splat(1));
-    }
-}
-
 static void make_tapers(const hmk_window *win, const hmk_batch *batch, const work *k)
 {
     const int n = win->n;
     const vec shift_row = load(batch->shift_row), shift_col = load(batch->shift_col);
-    vec sum_ref = splat(0), sum_sec = splat(0);
     for (int i = 0; i < n; i++) {
         vec x = splat((float)i - win->centre_row), y = splat((float)i - win->centre_col);
-        vec ref = taper(y, (float)n, win->beta), sec = taper(y - shift_col, (float)n, win->beta);
         store(k->ref_row + i * HMK_LANES, taper(x, (float)n, win->beta));
         store(k->sec_row + i * HMK_LANES, taper(x - shift_row, (float)n, win->beta));
-        store(k->ref_col + i * HMK_LANES, ref), store(k->sec_col + i * HMK_LANES, sec);
-        sum_ref += ref, sum_sec += sec;
+        store(k->ref_col + i * HMK_LANES, taper(y, (float)n, win->beta));
+        store(k->sec_col + i * HMK_LANES, taper(y - shift_col, (float)n, win->beta));
     }
-    store(k->b_re, sum_ref), store(k->b_re + HMK_LANES, sum_sec); /* for add_row */
 }
 
-/* Both windows into re (reference) and im (secondary), tapered means subtracted, tapered, and
- * their rows transformed. A pixel counts where both windows are valid, so that the two masked
- * windows have one shape and the mask pins nothing. Returns the sum of their squares. */
-static vec load_windows(const hmk_window *win, const hmk_batch *batch, const work *k,
-                        hmk_patch *patch)
+static inline vec sum_of(const float *line, int n)
+{
+    vec sum = splat(0);
+    for (int i = 0; i < n * HMK_LANES; i += HMK_LANES)
+        sum += load(line + i);
+    return sum;
+}
+
+/* Tapered means of two windows, and what they rest on. */
+typedef struct {
+    vec mean_a, mean_b, weight_a, weight_b;
+} means;
+
+/* ---- masks --------------------------------------------------------------------------- */
+
+/* A hole that stays in place while the texture moves pins the fit to the whole pixel, as a
+ * fixed taper would. So the mask moves with the secondary's taper, which a mask of pixels
+ * cannot: it is drawn back by HOLE pixels from what is invalid in either window and spread
+ * by cubic B-splines 1.5 pixels wide, which are a formula and move by any part of a pixel. */
+enum { HOLE = 2, TAPS = 3 };
+
+static inline vec spline(vec x) /* cubic B-spline of width 1.5 */
+{
+    vec u = vabs(x) * (1.0f / 1.5f), v = vmax(2.0f - u, splat(0));
+    vec near = (4.0f + u * u * (3.0f * u - 6.0f)), far = v * v * v;
+    return either(u < 1, near, far) * (1.0f / 9.0f);
+}
+
+static inline int inside(int i, int n)
+{
+    return i < 0 ? 0 : i < n ? i : n - 1;
+}
+
+/* One line of n vecs, `apart` floats apart, of what is spread over the lines beside it. */
+static inline vec spread(const float *line, size_t apart, int i, int n, const vec *tap)
+{
+    vec sum = splat(0);
+    for (int t = -TAPS; t <= TAPS; t++)
+        sum += tap[t + TAPS] * load(line + (size_t)inside(i + t, n) * apart);
+    return sum;
+}
+
+static inline vec shrink(const float *line, size_t apart, int i, int n)
+{
+    vec least = splat(1);
+    for (int t = -HOLE; t <= HOLE; t++)
+        least = vmin(least, load(line + (size_t)inside(i + t, n) * apart));
+    return least;
+}
+
+/* The mask `hard` (n, n) moved by (row, col); `along` is scratch of its size. */
+static void soften(int n, const float *hard, vec row, vec col, float *along, float *soft)
+{
+    const size_t line = (size_t)n * HMK_LANES;
+    vec tap_row[2 * TAPS + 1], tap_col[2 * TAPS + 1];
+    vec sum_row = splat(0), sum_col = splat(0);
+    for (int t = -TAPS; t <= TAPS; t++) {
+        sum_row += tap_row[t + TAPS] = spline((float)t + row);
+        sum_col += tap_col[t + TAPS] = spline((float)t + col);
+    }
+    for (int t = 0; t <= 2 * TAPS; t++)
+        tap_row[t] /= sum_row, tap_col[t] /= sum_col;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++)
+            store(along + i * line + j * HMK_LANES,
+                  spread(hard + i * line, HMK_LANES, j, n, tap_col));
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < n; i++)
+            store(soft + i * line + j * HMK_LANES,
+                  spread(along + j * HMK_LANES, line, i, n, tap_row));
+}
+
+/* Make the soft masks, put 0 in place of what is invalid, and count. A lane without holes comes
+ * out of here and of masked_means as if the batch had none: bit by bit. */
+static void make_masks(const hmk_window *win, const hmk_batch *batch, work *k,
+                       hmk_patch *patch)
+{
+    const int n = win->n;
+    const size_t pitch = (size_t)(n + 1) * HMK_LANES, line = (size_t)n * HMK_LANES;
+    float *hard = k->q_re, *other = hard + n * line; /* the spectrum is not there yet */
+    vec count_a = splat(0), count_b = splat(0);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++) {
+            float *re = k->re + i * pitch + j * HMK_LANES, *im = k->im + i * pitch + j * HMK_LANES;
+            vec x = load(re), y = load(im);
+            mask ok_x = vfinite(x), ok_y = vfinite(y);
+            count_a += only(ok_x, splat(1)), count_b += only(ok_y, splat(1));
+            store(re, only(ok_x, x)), store(im, only(ok_y, y));
+            store(hard + i * line + j * HMK_LANES, only(ok_x & ok_y, splat(1)));
+        }
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++)
+            store(other + i * line + j * HMK_LANES, shrink(hard + i * line, HMK_LANES, j, n));
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < n; i++)
+            store(hard + i * line + j * HMK_LANES, shrink(other + j * HMK_LANES, line, i, n));
+    soften(n, hard, splat(0), splat(0), other, k->soft_ref);
+    soften(n, hard, load(batch->shift_row), load(batch->shift_col), other, k->soft_sec);
+    const float area = 1.0f / ((float)n * (float)n);
+    store(patch->valid_reference, count_a * area);
+    store(patch->valid_secondary, count_b * area);
+}
+
+/* Tapered and masked means; the masks take the tapers in. */
+static void masked_means(const hmk_window *win, mask whole, work *k, means *out,
+                         hmk_patch *patch)
+{
+    const int n = win->n;
+    const size_t pitch = (size_t)(n + 1) * HMK_LANES, line = (size_t)n * HMK_LANES;
+    means m = {splat(0), splat(0), splat(0), splat(0)};
+    vec second = splat(0), fourth = splat(0);
+    for (int i = 0; i < n; i++) {
+        vec wa = load(k->ref_row + i * HMK_LANES), wb = load(k->sec_row + i * HMK_LANES);
+        for (int j = 0; j < n * HMK_LANES; j += HMK_LANES) {
+            float *ref = k->soft_ref + i * line + j, *sec = k->soft_sec + i * line + j;
+            vec a = wa * load(k->ref_col + j), b = wb * load(k->sec_col + j);
+            a = either(whole, a, a * load(ref)), b = either(whole, b, b * load(sec));
+            store(ref, a), store(sec, b);
+            m.weight_a += a, m.weight_b += b;
+            m.mean_a += a * load(k->re + i * pitch + j);
+            m.mean_b += b * load(k->im + i * pitch + j);
+            vec square = a * a;
+            second += square, fourth += square * square;
+        }
+    }
+    vec most = sum_of(k->ref_row, n) * sum_of(k->ref_col, n);
+    store(patch->valid_both, either(whole, splat(1), m.weight_a / most));
+    vec inflation = (float)n * vroot(fourth) / vmax(second, splat(1e-6f));
+    k->inflation = either(whole, splat(win->inflation), inflation);
+    out->mean_a = either(whole, out->mean_a, m.mean_a);
+    out->mean_b = either(whole, out->mean_b, m.mean_b);
+    out->weight_a = either(whole, out->weight_a, m.weight_a);
+    out->weight_b = either(whole, out->weight_b, m.weight_b);
+}
+
+/* ---- both windows -------------------------------------------------------------------- */
+
+/* Read both windows into re (reference) and im (secondary). Returns the lanes where all is
+ * valid; their means are right, the others' are left to masked_means. */
+static mask read_windows(const hmk_window *win, const hmk_batch *batch, const work *k, means *m)
 {
     const int n = win->n, pitch = (n + 1) * HMK_LANES;
-    make_tapers(win, batch, k);
-    totals t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
+    vec invalid = splat(0);
+    *m = (means){splat(0), splat(0), splat(0), splat(0)};
     for (int i = 0; i < n; i++) {
         float *re = k->re + (size_t)i * pitch, *im = k->im + (size_t)i * pitch;
         gather_row(batch->reference, i * batch->stride, n, re);
         gather_row(batch->secondary, i * batch->stride, n, im);
-        totals row;
-        add_row(k, n, re, im, &row);
-        vec wa = load(k->ref_row + i * HMK_LANES), wb = load(k->sec_row + i * HMK_LANES);
-        t.a += wa * row.a, t.weight_a += wa * row.weight_a;
-        t.b += wb * row.b, t.weight_b += wb * row.weight_b;
-        t.count_a += row.count_a, t.count_b += row.count_b, t.count += row.count;
+        vec a = splat(0), b = splat(0);
+        for (int j = 0; j < n * HMK_LANES; j += HMK_LANES) {
+            a += load(k->ref_col + j) * load(re + j);
+            b += load(k->sec_col + j) * load(im + j);
+        }
+        m->mean_a += load(k->ref_row + i * HMK_LANES) * a;
+        m->mean_b += load(k->sec_row + i * HMK_LANES) * b;
+        invalid += (a - a) + (b - b); /* 0, or NaN where a pixel was not finite */
     }
-    const float area = 1.0f / ((float)n * (float)n);
-    store(patch->valid_reference, t.count_a * area);
-    store(patch->valid_secondary, t.count_b * area);
-    store(patch->valid_both, t.count * area);
-    const int whole = none(t.count != (float)(n * n));
+    m->weight_a = sum_of(k->ref_row, n) * sum_of(k->ref_col, n);
+    m->weight_b = sum_of(k->sec_row, n) * sum_of(k->sec_col, n);
+    return invalid == 0;
+}
 
-    vec mean_a = t.a / vmax(t.weight_a, splat(1e-6f));
-    vec mean_b = t.b / vmax(t.weight_b, splat(1e-6f));
+/* Both windows into re (reference) and im (secondary), tapered means subtracted, tapered, and
+ * their rows transformed. Returns the sum of their squares. */
+static vec load_windows(const hmk_window *win, const hmk_batch *batch, work *k,
+                        hmk_patch *patch)
+{
+    const int n = win->n;
+    const size_t pitch = (size_t)(n + 1) * HMK_LANES, row = (size_t)n * HMK_LANES;
+    make_tapers(win, batch, k);
+    means m;
+    const mask whole = read_windows(win, batch, k, &m);
+    const int holes = !none(~whole);
+    if (holes) {
+        make_masks(win, batch, k, patch);
+        masked_means(win, whole, k, &m, patch);
+    } else {
+        store(patch->valid_reference, splat(1)), store(patch->valid_secondary, splat(1));
+        store(patch->valid_both, splat(1));
+        k->inflation = splat(win->inflation);
+    }
+    m.mean_a /= vmax(m.weight_a, splat(1e-6f)), m.mean_b /= vmax(m.weight_b, splat(1e-6f));
     vec power_a = splat(0), power_b = splat(0);
     const line_function along = line_of(n);
     for (int i = 0; i < n; i++) {
-        float *re = k->re + (size_t)i * pitch, *im = k->im + (size_t)i * pitch;
+        float *re = k->re + i * pitch, *im = k->im + i * pitch;
         vec wa = load(k->ref_row + i * HMK_LANES), wb = load(k->sec_row + i * HMK_LANES);
+        const float *soft_a = k->soft_ref + i * row, *soft_b = k->soft_sec + i * row;
         float *to_re = win->fft ? re : k->a_re, *to_im = win->fft ? im : k->a_im;
         for (int j = 0; j < n * HMK_LANES; j += HMK_LANES) {
-            vec x = load(re + j), y = load(im + j);
-            vec a = (x - mean_a) * (wa * load(k->ref_col + j));
-            vec b = (y - mean_b) * (wb * load(k->sec_col + j));
-            if (!whole) {
-                mask ok = vfinite(x) & vfinite(y);
-                a = only(ok, a), b = only(ok, b);
-            }
+            vec a = load(re + j) - m.mean_a, b = load(im + j) - m.mean_b;
+            a *= holes ? load(soft_a + j) : wa * load(k->ref_col + j);
+            b *= holes ? load(soft_b + j) : wb * load(k->sec_col + j);
             power_a += a * a, power_b += b * b;
             store(to_re + j, a), store(to_im + j, b);
         }
@@ -174,9 +292,9 @@ static vec load_windows(const hmk_window *win, const hmk_batch *batch, const wor
             along(k->a_re, k->a_im, HMK_LANES, re, im, HMK_LANES);
     }
     /* Rounding leaves about 1e-6 of the mean in a constant patch: that is no texture. */
-    vec floor_a = 1e-5f * (1.0f + vabs(mean_a)), floor_b = 1e-5f * (1.0f + vabs(mean_b));
-    mask flat = (power_a <= t.weight_a * floor_a * floor_a) |
-                (power_b <= t.weight_b * floor_b * floor_b);
+    vec floor_a = 1e-5f * (1.0f + vabs(m.mean_a)), floor_b = 1e-5f * (1.0f + vabs(m.mean_b));
+    mask flat = (power_a <= m.weight_a * floor_a * floor_a) |
+                (power_b <= m.weight_b * floor_b * floor_b);
     store(patch->texture, only(~flat, splat(1)));
     return power_a + power_b;
 }
@@ -258,9 +376,9 @@ static void cross_spectrum(const hmk_window *win, work *k, vec power)
 
 /* How far a sum W cos psi lies above what chance makes of random phases, in its own
  * standard deviations. */
-static inline vec evidence_of(const hmk_window *win, const work *k, vec sum)
+static inline vec evidence_of(const work *k, vec sum)
 {
-    return sum * vrsqrt(vmax(0.5f * k->squares, splat(1e-30f))) * (1.0f / win->inflation);
+    return sum * vrsqrt(vmax(0.5f * k->squares, splat(1e-30f))) / k->inflation;
 }
 
 /* ---- coarse: peak of the correlation surface ------------------------------------------- */
@@ -363,7 +481,7 @@ static void kernel_peak(const hmk_window *win, const hmk_batch *batch, float *sc
     }
     vec scale = 1.0f / vmax(sum, splat(1e-30f)); /* a perfect match reaches sum W */
     store(out->peak, best * scale), store(out->second, second * scale);
-    store(out->evidence, evidence_of(win, &k, best));
+    store(out->evidence, evidence_of(&k, best));
     for (int l = 0; l < HMK_LANES; l++) {
         out->row[l] = row[l] >= h ? row[l] - n : row[l];
         out->col[l] = col[l] >= h ? col[l] - n : col[l];
@@ -532,11 +650,10 @@ static void judge(const hmk_window *win, const work *k, int robust, hmk_fit *out
     const vec tiny = splat(1e-30f);
     store(out->coherence, 0.5f + 0.5f * swc / vmax(sw, tiny));
     store(out->snr, 0.5f + 0.5f * svc / vmax(sv, tiny));
-    store(out->evidence, evidence_of(win, k, swc));
+    store(out->evidence, evidence_of(k, swc));
     vec inv = 1.0f / vmax(hrr * hcc - hrc * hrc, tiny);
     vec a = hcc * inv, b = -hrc * inv, c = hrr * inv; /* H^-1 */
-    const float tied = win->inflation * win->inflation;
-    const float px2 = (float)((double)n * n / (4 * M_PI * M_PI)) * tied;
+    const vec px2 = (float)((double)n * n / (4 * M_PI * M_PI)) * k->inflation * k->inflation;
     store(out->var_row, px2 * (a * a * jrr + 2.0f * a * b * jrc + b * b * jcc));
     store(out->var_col, px2 * (b * b * jrr + 2.0f * b * c * jrc + c * c * jcc));
 }
@@ -582,7 +699,7 @@ static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, 
         turn_to(&k, n, row, col);
         judge(win, &k, robust, out);
     } else
-        store(out->evidence, evidence_of(win, &k, t.value));
+        store(out->evidence, evidence_of(&k, t.value));
 }
 
 /* ---- what this build offers ------------------------------------------------------------ */

@@ -91,6 +91,11 @@ static inline vec vrsqrt(vec x)
     return y * y;
 }
 
+static inline vec vroot(vec x) /* square root, x >= 0 */
+{
+    return x * vrsqrt(vmax(x, splat(1e-30f)));
+}
+
 /* cos(pi u), sin(pi u) for |u| <= 1/2; errors below 3e-7. */
 static inline vec cos_pi(vec u)
 {

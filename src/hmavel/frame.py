@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel import _kernels
+from hmavel.strip_threads import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Part:
-    """Both images, float32, NaN where invalid, infinite where saturated; a part of a frame."""
+    """Both images, float32, NaN where invalid, infinite where saturated; a part of a frame.
+
+    Single such pixels are interpolated.
+    """
 
     a: NDArray[np.float32]
     b: NDArray[np.float32]
@@ -205,6 +209,8 @@ def _standardised(
         _kernels.standardise(
             pixels, mask, *scale, SATURATED, out, outer[0].start, outer[1].start
         )
+        # At the edge of a part neighbours are missing; no window reaches so far.
+        check(_kernels.fill_isolated(out))
     return out
 
 
