@@ -151,6 +151,7 @@ class SceneMask:
     water: BoolArray
     saturated: BoolArray
     source: str  #: "albedo+qa", "qa" or "texture": what the classes were made from
+    qa_cloud: BoolArray | None = None  #: what QA_PIXEL alone takes for cloud; None without it
 
 
 @dataclass(frozen=True)

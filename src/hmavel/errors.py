@@ -68,5 +68,9 @@ class StableGroundError(HmavelError):
     """There is too little bare ground for what was asked."""
 
 
+class CatalogueError(HmavelError):
+    """The catalogue of a run cannot be used: damaged, of another version, in use elsewhere."""
+
+
 class ConfigError(HmavelError):
     """The configuration is wrong: unknown key, value out of range, missing path."""

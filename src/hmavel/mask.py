@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hmavel import qa as bits
 from hmavel._types import BoolArray, Grid, Scene, SceneMask
 from hmavel.classes import (
     REACH,
@@ -106,7 +107,11 @@ def classify(
     else:
         assert qa is not None
         classes, source = qa_classes(qa, radsat), "qa"
-    return _scene_mask(area, inside, classes, source)
+    found = _scene_mask(area, inside, classes, source)
+    if qa is None:
+        return found
+    alone = bits.has(qa, "cloud", "cirrus", "dilated") & ~bits.has(qa, "fill")
+    return replace(found, qa_cloud=alone[inside])
 
 
 def bare_ground(

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from rasterio.warp import transform_bounds
-from shapely.geometry import box
 
 from hmavel import __version__, parallel, state
-from hmavel.archive import find_scenes
+from hmavel.acquisitions import Rejected
+from hmavel.catalogue import FILE, Catalogue
 from hmavel.config import as_json
 from hmavel.errors import ConfigError, GlacierError, HmavelError
 from hmavel.glaciers import read_glaciers, select
 from hmavel.outcome import Clock, GlacierPlan, Plan
 from hmavel.pairing import select_pairs
 from hmavel.parallel import Failure
+from hmavel.scanning import scan
 from hmavel.screening import Decision, screen_all
 from hmavel.site import make_site
 from hmavel.vsi import shown
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
     from hmavel._types import Scene
-    from hmavel.archive import Rejected
     from hmavel.config import Config
     from hmavel.outcome import Row
 
@@ -69,32 +68,41 @@ def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
 
     Notes
     -----
-    Decisions are kept in ``<out>/<glacier>/screening.json`` and made again only for scenes
-    whose files have changed, or when an option that they depend on has.
+    What is found and decided is kept in ``<out>/catalogue.sqlite``. A second plan opens only
+    products that are new or have changed, and decides again only on those, or where an option
+    that decisions depend on has changed.
     """
-    clock = clock or Clock()
+    with Catalogue(config.output.folder / FILE) as catalogue:
+        return _plan(config, catalogue, jobs, clock or Clock())
+
+
+def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan:
     with clock.stage("find"):
         inventory = read_glaciers(config.glaciers.inventory)
         chosen = _choose(inventory, config)
-        scenes, rejected = find_scenes(config.input.archive)
-        scenes = _wanted(scenes, config)
-    failures = [_unusable(item) for item in rejected if not _superseded(item)]
+        scan(catalogue, config.input.archive)
+        catalogue.sync_glaciers(chosen)
+        rejected = [Rejected(Path(item), reason) for item, reason in catalogue.left_out()]
+        scenes = _wanted(catalogue.scenes(), config)
+    failures = [_unusable(item) for item in rejected if item.fault]
     if not scenes:
         raise _no_scene(config, rejected)
     # The failures of the products that could not be opened are in the table as well.
     shared = [_rejected_row(item) for item in rejected]
     with clock.stage("screen"):
-        decisions, failed = _screen(chosen, inventory, scenes, config, jobs)
+        decisions, failed = _screen(chosen, inventory, catalogue, config, jobs)
     failures += failed
     glaciers, notes = [], []
-    for glacier in chosen:
+    for glacier in chosen.itertuples():
         found = decisions[glacier.id]
         if not found:
             if not any(glacier.id in failure.item for failure in failed):
                 notes.append(f"{glacier.id}: no scene covers it")
             continue
         try:
-            glaciers.append(_plan_glacier(glacier, inventory, found, config))
+            planned = _plan_glacier(glacier, inventory, found, config)
+            catalogue.plan_pairs(glacier.id, planned.pairs)
+            glaciers.append(planned)
         except HmavelError as error:
             failures.append(Failure(f"glacier {glacier.id}", str(error), type(error).__name__))
     if not glaciers and not failures:
@@ -104,7 +112,7 @@ def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
     return Plan(config.output.folder, glaciers, len(scenes), failures, notes, shared)
 
 
-def _choose(inventory: GeoDataFrame, config: Config) -> list[Any]:
+def _choose(inventory: GeoDataFrame, config: Config) -> GeoDataFrame:
     wanted = config.glaciers
     chosen = select(
         inventory, min_area_km2=wanted.min_area_km2, ids=wanted.ids or None,
@@ -116,7 +124,7 @@ def _choose(inventory: GeoDataFrame, config: Config) -> list[Any]:
             got=f"none of {len(inventory)}",
             hint="lower min_area_km2, or widen bbox or regions",
         )
-    return list(chosen.itertuples())
+    return chosen
 
 
 def _wanted(scenes: Sequence[Scene], config: Config) -> list[Scene]:
@@ -134,57 +142,55 @@ def _wanted(scenes: Sequence[Scene], config: Config) -> list[Scene]:
 class _Task(NamedTuple):
     glacier: Any
     scenes: list[Scene]
+    made_with: str  #: fingerprint of the options
 
 
 def _screen(
-    chosen: list[Any], inventory: GeoDataFrame, scenes: list[Scene], config: Config, jobs: int
+    chosen: GeoDataFrame, inventory: GeoDataFrame, catalogue: Catalogue, config: Config,
+    jobs: int,
 ) -> tuple[dict[str, Found], list[Failure]]:
     """Decide on every scene that reaches a glacier: glacier id -> scene id -> decision."""
-    footprints = [
-        box(*transform_bounds(s.grid.crs, "EPSG:4326", *s.grid.bounds)) for s in scenes
-    ]
-    facts = {scene.id: state.fingerprint(state.scene_facts(scene)) for scene in scenes}
     decisions: dict[str, Found] = {}
     tasks: list[_Task] = []
-    for glacier in chosen:
-        reach = [
-            scene
-            for scene, footprint in zip(scenes, footprints, strict=True)
-            if footprint.intersects(glacier.geometry)
-        ]
-        known = _remembered(glacier, config, reach, facts)
-        decisions[glacier.id] = known
+    for glacier in chosen.itertuples():
+        made_with = _screening_fingerprint(glacier, config)
+        known = {d.scene_id: d for d in catalogue.decisions(glacier.id, made_with)}
+        reach = _wanted(catalogue.scenes(glacier.id), config)
+        decisions[glacier.id] = {s.id: (s, known[s.id]) for s in reach if s.id in known}
         new = [scene for scene in reach if scene.id not in known]
-        tasks += [_Task(glacier, new[i : i + _CHUNK]) for i in range(0, len(new), _CHUNK)]
-    decide = partial(_decide, inventory=inventory, config=config)
+        tasks += [
+            _Task(glacier, new[i : i + _CHUNK], made_with) for i in range(0, len(new), _CHUNK)
+        ]
+    decide = partial(_decide, inventory=inventory, config=config, catalogue=catalogue)
     results = parallel.map(
         decide, tasks, jobs=jobs, label="parts of the archive screened",
         name=lambda task: f"screening of {task.glacier.id}",
     )
     failures = []
-    touched = set()
     for task, result in zip(tasks, results, strict=True):
         if isinstance(result, Failure):
             failures.append(result)
             continue
-        touched.add(task.glacier.id)
         for scene, decision in zip(task.scenes, result, strict=True):
             decisions[task.glacier.id][scene.id] = scene, decision
-    for glacier in chosen:
-        if glacier.id in touched:
-            _remember(glacier, config, decisions[glacier.id], facts)
-        failures += [
-            Failure(f"scene {decision.scene_id} for {glacier.id}", decision.reason, "ReadError")
-            for _, decision in decisions[glacier.id].values()
-            if decision.failed
-        ]
+    failures += [
+        Failure(f"scene {decision.scene_id} for {name}", decision.reason, "ReadError")
+        for name, found in decisions.items()
+        for _, decision in found.values()
+        if decision.failed
+    ]
     return decisions, failures
 
 
-def _decide(task: _Task, *, inventory: GeoDataFrame, config: Config) -> list[Decision]:
+def _decide(
+    task: _Task, *, inventory: GeoDataFrame, config: Config, catalogue: Catalogue
+) -> list[Decision]:
+    """Screen some scenes and keep what was decided at once: a killed run has lost one task."""
     limits = config.screening.limits(config.glaciers)
     thresholds = config.mask.thresholds()
-    return screen_all(task.scenes, task.glacier, limits, thresholds, others=inventory)
+    made = screen_all(task.scenes, task.glacier, limits, thresholds, others=inventory)
+    catalogue.decide(task.glacier.id, task.made_with, made)
+    return made
 
 
 def _screening_fingerprint(glacier: Any, config: Config) -> str:
@@ -192,41 +198,6 @@ def _screening_fingerprint(glacier: Any, config: Config) -> str:
     return state.fingerprint(
         __version__, [as_json(stage) for stage in options], glacier.geometry.wkb_hex
     )
-
-
-def _remembered(
-    glacier: Any, config: Config, scenes: list[Scene], facts: dict[str, str]
-) -> Found:
-    record = state.read_record(config.output.folder / glacier.id / "screening.json")
-    if record.get(state.KEY) != _screening_fingerprint(glacier, config):
-        return {}
-    saved = record["scenes"]
-    return {
-        scene.id: (scene, Decision(**_with_nan(saved[scene.id]["decision"])))
-        for scene in scenes
-        if scene.id in saved and saved[scene.id]["facts"] == facts[scene.id]
-    }
-
-
-def _remember(
-    glacier: Any, config: Config, found: Found, facts: dict[str, str]
-) -> None:
-    saved = {
-        name: {"facts": facts[name], "decision": _without_nan(asdict(decision))}
-        for name, (_, decision) in found.items()
-        if not decision.failed  # a file that could not be read may be mended by then
-    }
-    path = config.output.folder / glacier.id / "screening.json"
-    state.write_record(path, _screening_fingerprint(glacier, config), scenes=saved)
-
-
-def _without_nan(values: Row) -> Row:
-    """JSON has no NaN; what is None here was one."""
-    return {key: None if value != value else value for key, value in values.items()}
-
-
-def _with_nan(values: Row) -> Row:
-    return {key: float("nan") if value is None else value for key, value in values.items()}
 
 
 def _plan_glacier(
@@ -275,11 +246,6 @@ def _rejected_row(item: Rejected) -> Row:
     }  # fmt: skip
 
 
-def _superseded(item: Rejected) -> bool:
-    """Tell a product that a better one replaces from one that is broken."""
-    return not item.fault
-
-
 def _unusable(item: Rejected) -> Failure:
     return Failure(f"product {shown(item.path)}", item.reason, "SceneError")
 
@@ -294,9 +260,9 @@ def _no_scene(config: Config, rejected: Sequence[Rejected]) -> ConfigError:
     )
 
 
-def _outside(chosen: list[Any], scenes: list[Scene]) -> GlacierError:
+def _outside(chosen: GeoDataFrame, scenes: list[Scene]) -> GlacierError:
     return GlacierError(
-        "glaciers", chosen[0].id if len(chosen) == 1 else f"all {len(chosen)}",
+        "glaciers", chosen["id"].iloc[0] if len(chosen) == 1 else f"all {len(chosen)}",
         expected=f"an outline that one of the {len(scenes)} scenes covers",
         got="outlines outside of every image",
         hint="check that archive and inventory are of one place",

@@ -58,6 +58,7 @@ class Decision:
     shadow: float = _NAN
     snow: float = _NAN
     saturated: float = _NAN
+    qa_cloud: float = _NAN  #: what QA_PIXEL alone takes for cloud, for comparison
     ground_valid: float = _NAN  #: share of the surroundings with image data
     ground_cloud: float = _NAN  #: share of the valid surroundings, as the next two
     ground_shadow: float = _NAN
@@ -179,6 +180,7 @@ def _decide(scene: Scene, place: _Place, limits: Limits, thresholds: Thresholds)
         shadow=_share(mask.shadow, seen),
         snow=_share(mask.snow, seen),
         saturated=_share(mask.saturated, seen),
+        qa_cloud=_NAN if mask.qa_cloud is None else _share(mask.qa_cloud, seen),
         ground_valid=_share(mask.valid, ground),
         ground_cloud=_share(mask.cloud, open_ground),
         ground_shadow=_share(mask.shadow, open_ground),
