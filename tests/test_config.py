@@ -100,7 +100,7 @@ def defaults_of(stage):
     [
         ("mask", "hmavel.classes.Thresholds", set()),
         ("screening", "hmavel.screening.Limits", set()),
-        ("pairs", "hmavel.pairing.select_pairs", set()),
+        ("pairs", "hmavel.pairing.select_pairs", {"prior_velocity", "prior_share"}),
         ("correlate", "hmavel.correlator.Settings",
          {"window", "coarse", "step", "reach", "domain_windows", "min_matched"}),
         ("correlate", "hmavel.correlator.correlate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from rasterio.crs import CRS
 
 from hmavel import Grid, Scene
 from hmavel.archive import PairChoice, pair_graph, select_pairs
+from hmavel.pairing import reach_days
 
 GRID = Grid(CRS.from_epsg(32645), Affine(15, 0, 0, 0, -15, 0), (10, 10))
 START = np.datetime64("2014-01-01T04:40:11.500", "ms")
@@ -100,6 +102,87 @@ def test_budget_keeps_the_graph_together(caplog):
     assert not caplog.records
     assert len(select_pairs(TWO_YEARS, max_pairs=10)) == 10
     assert "below" in caplog.text
+
+
+def test_monthly_budget_never_cuts_what_holds_and_repeats():
+    full = select_pairs(TWO_YEARS)
+    kept = select_pairs(TWO_YEARS, per_month=6)
+    assert len(kept) < len(full)
+    holding = {c.id for c in full if c.reason in ("chain", "joins", "redundant")}
+    assert holding <= {c.id for c in kept} <= {c.id for c in full}
+    graph = pair_graph(kept, TWO_YEARS)
+    assert (graph.components, graph.lonely) == (1, ())
+    assert graph.least_degree >= 2
+    middles = [
+        (c.reference.time + (c.secondary.time - c.reference.time) // 2).astype("datetime64[M]")
+        for c in kept
+        if c.id not in holding
+    ]
+    most = {m: sum(k == m for k in middles) for m in middles}
+    assert max(most.values()) <= 6
+    # The budget is shared between the purposes: short pairs do not crowd out the years.
+    assert {c.reason for c in kept} == {c.reason for c in full}
+    with pytest.raises(ValueError, match="per_month"):
+        select_pairs([], per_month=0)
+
+
+def test_redundant_and_year_pairs_prefer_the_same_sun():
+    def lit(day, azimuth, elevation):
+        return replace(scene(day), sun_azimuth=azimuth, sun_elevation=elevation)
+
+    # A year later two visits: the nearer one in date has another sun.
+    scenes = [lit(0, 140, 50), lit(366, 165, 30), lit(382, 141, 51)]
+    chosen = select_pairs(scenes, per_year=1, least_degree=1, successors=1)
+    years = [days(c) for c in chosen if c.reason == "year"]
+    assert years == [(0, 382)]
+    loose = select_pairs(scenes, per_year=1, least_degree=1, successors=1, sun_degrees=60)
+    assert next(days(c) for c in loose if c.reason in ("year", "chain")) == (0, 366)
+    # The third pair of a scene goes to the one of its sun, though farther in time.
+    scenes = [lit(0, 140, 50), lit(16, 150, 40), lit(32, 165, 30), lit(48, 170, 25),
+              lit(64, 140, 50)]  # fmt: skip
+    chosen = select_pairs(scenes, per_year=0, successors=1, least_degree=2)
+    assert (0, 64) in [days(c) for c in chosen if c.reason == "redundant"]
+
+
+def test_further_sets_of_baselines():
+    scenes = [scene(16 * k) for k in range(70)]
+    two_years = select_pairs(scenes, max_days=800, sets=[(690, 770, 2)])
+    added = [c for c in two_years if c.reason == "set"]
+    assert {c.id for c in select_pairs(scenes, max_days=800)} == {
+        c.id for c in two_years if c.reason != "set"
+    }
+    assert all(690 <= c.baseline_days <= 770 for c in added)
+    # Two for each scene that has as many visits that late.
+    assert len(added) == sum(min(2, sum(690 <= 16 * (j - i) <= 770 for j in range(70)))
+                             for i in range(70))  # fmt: skip
+    assert select_pairs(scenes, max_days=410, sets=[(690, 770, 2)]) == select_pairs(scenes)
+    with pytest.raises(ValueError, match="sets"):
+        select_pairs([], sets=[(30, 20, 1)])
+
+
+def test_adjacent_paths_only_on_request_and_with_a_warning(caplog):
+    scenes = [scene(16 * k) for k in range(4)]
+    scenes += [scene(16 * k + 7, wrs=(139, 41)) for k in range(4)]
+    scenes += [scene(16 * k + 3, wrs=(137, 41)) for k in range(4)]
+    alone = select_pairs(scenes)
+    assert {c.reference.wrs == c.secondary.wrs for c in alone} == {True}
+    assert not caplog.records
+    both = select_pairs(scenes, adjacent_paths=True)
+    across = [c for c in both if c.reason == "adjacent path"]
+    assert [c for c in both if c.reason != "adjacent path"] == alone
+    paths = {(c.reference.wrs[0], c.secondary.wrs[0]) for c in across}
+    assert paths == {(140, 139), (139, 140)}
+    assert all(c.baseline_days >= 15 for c in across)
+    assert "two orbits" in caplog.text
+    assert pair_graph(both, scenes).components == 2
+    round_ = [scene(0, wrs=(1, 41)), scene(16, wrs=(233, 41)), scene(32, wrs=(233, 43))]
+    assert [days(c) for c in select_pairs(round_, adjacent_paths=True)] == [(0, 16)]
+
+
+def test_baseline_that_keeps_ice_within_reach():
+    assert reach_days(730.5, 480, allowance=1.0) == pytest.approx(240)
+    assert reach_days(0.0, 480) == float("inf")
+    assert reach_days(float("nan"), 480) == float("inf")
 
 
 def test_few_scenes():

@@ -63,7 +63,14 @@ def _path_row(value: str) -> str:
     return value
 
 
+def _baseline_set(value: tuple[float, float, int]) -> tuple[float, float, int]:
+    if not (0 < value[0] <= value[1] and value[2] >= 1):
+        raise PydanticCustomError("set", "[shortest, longest, pairs per scene]")
+    return value
+
+
 UserPath = Annotated[Path, AfterValidator(_beside_the_file)]
+BaselineSet = Annotated[tuple[float, float, int], AfterValidator(_baseline_set)]
 Even = Annotated[int, AfterValidator(_even)]
 
 
@@ -214,11 +221,37 @@ class Pairs(Stage):
     )
     successors: int = _option(3, "Short pairs per scene, to the next scenes.", ge=1)
     per_year: int = _option(2, "Pairs per scene to scenes about a year later.", ge=0)
+    sets: tuple[BaselineSet, ...] = _option(
+        (), "Further sets of baselines: [shortest, longest, pairs per scene].", "days, days, 1",
+    )
+    sun_degrees: float = _option(
+        10.0, "Scenes whose suns are closer than this are preferred where there is a choice.",
+        "degrees", ge=0,
+    )
     least_degree: int = _option(3, "Pairs that every scene is in, where dates allow.", ge=1)
     max_pairs: int | None = _option(
         None, "Budget of pairs for a glacier and path/row; not set = no limit.", ge=1,
         example=400,
     )
+    per_month: int | None = _option(
+        None, "Budget of pairs for a glacier and calendar month; it never cuts what joins the "
+        "scenes and makes them redundant; not set = no limit.", ge=1, example=20,
+    )
+    adjacent_paths: bool = _option(
+        False, "Also pair scenes of neighbouring paths: errors of the terrain model, seen from "
+        "two orbits, then look like displacement."
+    )
+    prior_velocity: UserPath | None = _option(
+        None, "Map of speed (a band \"v\", or \"vx\" and \"vy\"): pairs over which the ice "
+        "would leave the correlator's reach are not made.", "m/yr", example="prior.tif",
+    )
+    prior_share: float = _option(
+        0.9, "Share of the ice that is to stay within reach.", gt=0, le=1
+    )
+
+    def choice(self) -> dict[str, Any]:
+        """Return the arguments of ``select_pairs``."""
+        return self.model_dump(exclude={"prior_velocity", "prior_share"})
 
     @model_validator(mode="after")
     def _ordered(self) -> Pairs:
@@ -284,10 +317,14 @@ class Correlate(Stage):
         return self
 
     @property
+    def search(self) -> int:
+        """Pixels per axis by which a match may have moved."""
+        return max(self.coarse // 2, 2) if self.reach is None else self.reach
+
+    @property
     def margin(self) -> int:
         """Pixels around a node that the correlator may look at."""
-        reach = max(self.coarse // 2, 2) if self.reach is None else self.reach
-        return max(self.window, self.coarse) // 2 + reach + 2
+        return max(self.window, self.coarse) // 2 + self.search + 2
 
     def windows(self) -> dict[str, Any]:
         """Return the arguments of ``correlate`` that set windows and reach."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,9 @@ from hmavel.config import as_json
 from hmavel.errors import ConfigError, GlacierError, HmavelError
 from hmavel.glaciers import read_glaciers, select
 from hmavel.outcome import Clock, GlacierPlan, Plan
-from hmavel.pairing import select_pairs
+from hmavel.pairing import reach_days, select_pairs
 from hmavel.parallel import Failure
+from hmavel.prior import expected_speed
 from hmavel.scanning import scan
 from hmavel.screening import Decision, screen_all
 from hmavel.site import make_site
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from hmavel._types import Scene
     from hmavel.config import Config
     from hmavel.outcome import Row
+    from hmavel.site import Site
 
 logger = logging.getLogger(__name__)
 
@@ -222,11 +225,32 @@ def _plan_glacier(
         elif decision.accepted:
             scenes.append(scene)
         rows.append(row)
-    pairs = select_pairs(scenes, **config.pairs.model_dump())
+    pairs = select_pairs(scenes, **_pair_options(site, config))
     logger.info(
         "%s: %d scenes, %d accepted, %d pairs", glacier.id, len(rows), len(scenes), len(pairs)
     )
     return GlacierPlan(site, rows, scenes, pairs)
+
+
+def _pair_options(site: Site, config: Config) -> dict[str, Any]:
+    """Return the arguments of ``select_pairs``: baselines within reach, as far as is known."""
+    options = config.pairs.choice()
+    if config.pairs.prior_velocity is None:
+        return options
+    speed = expected_speed(config.pairs.prior_velocity, site, config.pairs.prior_share)
+    if math.isnan(speed):
+        logger.warning("%s: the prior velocity map does not show it", site.id)
+        return options
+    days = reach_days(speed, config.correlate.search * site.image.pixel)
+    longest = max(min(days, config.pairs.max_days), config.pairs.min_days)
+    if days < config.pairs.min_days:
+        logger.warning(
+            "%s: at %.0f m/yr even the shortest pairs leave the correlator's reach of %d px; "
+            "enlarge correlate.coarse or correlate.reach",
+            site.id, speed, config.correlate.search,
+        )  # fmt: skip
+    logger.info("%s: %.0f m/yr, pairs of at most %.0f days", site.id, speed, longest)
+    return options | {"max_days": longest}
 
 
 def _scene_row(glacier: str, scene: Scene, decision: Decision) -> Row:
