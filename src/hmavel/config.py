@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hmavel.classes import Thresholds
     from hmavel.correlator import Settings
     from hmavel.screening import Limits
+    from hmavel.sources import Sources
 
 
 def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
@@ -92,7 +93,9 @@ class Input(Stage):
     """Where the Landsat scenes are."""
 
     archive: list[UserPath] = _option(
-        ["landsat"], "Folders that are searched for Landsat-8/9 product folders.", min_length=1
+        ["landsat"],
+        "Folders that are searched for Landsat-8/9 products, in folders or tars; also tars, "
+        "Band-8 files, and text files that list such paths. [] = none.",
     )
     first: date | None = _option(
         None, "First day of scenes to use.", example=date(2013, 4, 1)
@@ -103,6 +106,22 @@ class Input(Stage):
     wrs: list[Annotated[str, AfterValidator(_path_row)]] = _option(
         [], "WRS-2 path/row to use, such as \"140/041\"; empty = all that are found."
     )
+
+
+class Scenes(Stage):
+    """Further sources of scenes, beside [input] (docs/sources.md has an example of each)."""
+
+    earth_engine: list[UserPath] = _option(
+        [], "Folders of images exported from Google Earth Engine."
+    )
+    csv: list[UserPath] = _option(
+        [], "Tables of Band-8 GeoTIFFs: columns file and time, and what else is known."
+    )
+
+    @property
+    def any(self) -> bool:
+        """Say whether any of them is given."""
+        return bool(self.earth_engine or self.csv)
 
 
 class Glaciers(Stage):
@@ -414,6 +433,7 @@ class Config(Stage):
     """The whole configuration of ``hmavel run``."""
 
     input: Input = Input()
+    scenes: Scenes = Scenes()
     glaciers: Glaciers = Glaciers()
     mask: Mask = Mask()
     screening: Screening = Screening()
@@ -424,6 +444,23 @@ class Config(Stage):
     months: Months = Months()
     output: Output = Output()
     run: Run = Run()
+
+    @model_validator(mode="after")
+    def _some_source(self) -> Config:
+        if not (self.input.archive or self.scenes.any):
+            what = "a source of scenes: input.archive, or one in [scenes]"
+            raise PydanticCustomError("source", what, {"got": "none"})
+        return self
+
+    def sources(self) -> Sources:
+        """Return where scenes are looked for, as ``sources.find_all`` takes it."""
+        from hmavel.sources import Sources
+
+        return Sources(
+            archive=tuple(self.input.archive),
+            earth_engine=tuple(self.scenes.earth_engine),
+            csv=tuple(self.scenes.csv),
+        )
 
 
 def load(path: Path) -> Config:

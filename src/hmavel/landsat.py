@@ -46,6 +46,7 @@ from hmavel.tars import TAR_NAME, list_tar
 __all__ = [
     "FILL",
     "SATURATED",
+    "day_time",
     "open_level2",
     "open_scene",
     "parse_product_id",
@@ -250,12 +251,19 @@ def reflectance(scene: Scene, band: str, window: Grid | None = None) -> tuple[Fl
 
 def read_qa(scene: Scene, window: Grid | None = None) -> tuple[NDArray[Any], Grid]:
     """Read QA_PIXEL, uint16 bits; outside the scene bit 0 (fill). Errors of `read_dn`."""
-    return read_dn(scene, "QA_PIXEL", window, fill=1)
+    return _bits(*read_dn(scene, "QA_PIXEL", window, fill=1), fill=1)
 
 
 def read_radsat(scene: Scene, window: Grid | None = None) -> tuple[NDArray[Any], Grid]:
     """Read QA_RADSAT, uint16 bits; outside the scene 0. Errors of `read_dn`."""
-    return read_dn(scene, "QA_RADSAT", window, fill=0)
+    return _bits(*read_dn(scene, "QA_RADSAT", window, fill=0), fill=0)
+
+
+def _bits(array: NDArray[Any], grid: Grid, *, fill: int) -> tuple[NDArray[Any], Grid]:
+    """Return bits as integers: beside reflectances in one file they are stored as floats."""
+    if np.issubdtype(array.dtype, np.floating):
+        array = np.where(np.isfinite(array), array, fill).astype(np.uint16)
+    return array, grid
 
 
 def _read_float(scene: Scene, band: str, window: Grid | None) -> tuple[FloatArray, Grid]:
@@ -376,8 +384,9 @@ def _band_path(scene: Scene, band: str) -> Path:
 def _index(reader: RasterReader, band: str) -> int:
     if reader.count == 1:
         return 1
-    if band in reader.descriptions:
-        return reader.descriptions.index(band) + 1
+    names = [text.upper().removeprefix("SR_") for text in reader.descriptions]
+    if band in names:
+        return names.index(band) + 1
     raise scene_error(
         reader.path,
         f"one band, or one that is described as {band}",
@@ -406,14 +415,19 @@ def _time_from_name(file: Path, product: ProductId | None, grid: Grid) -> np.dat
     day64 = np.datetime64(f"{text[:4]}-{text[4:6]}-{text[6:]}", "D")
     if clock is not None:
         return to_ms(f"{day64}T{clock}")
+    return day_time(file, day64, grid)
+
+
+def day_time(item: object, day: np.datetime64, grid: Grid) -> np.datetime64:
+    """Return the usual overpass over a grid on a day, and warn that it is an estimate."""
     left, bottom, right, top = grid.bounds
     (longitude,), (latitude,) = rasterio.warp.transform(
         grid.crs, CRS.from_epsg(4326), [(left + right) / 2], [(bottom + top) / 2]
     )
-    estimate = overpass_time(day64, longitude, latitude)
+    estimate = overpass_time(day, longitude, latitude)
     logger.warning(
         "scene %s: no MTL; took the usual overpass of that day, %s UTC, as its time",
-        file,
+        item,
         estimate,
     )
     return estimate

@@ -24,6 +24,7 @@ from hmavel.prior import expected_speed
 from hmavel.scanning import scan
 from hmavel.screening import Decision, screen_all
 from hmavel.site import make_site
+from hmavel.sources import find_other
 from hmavel.vsi import shown
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan
     with clock.stage("find"):
         inventory = read_glaciers(config.glaciers.inventory)
         chosen = _choose(inventory, config)
-        scan(catalogue, config.input.archive)
+        other = find_other(
+            config.sources(), work=config.output.folder / "mosaics",
+            area=_area(chosen), first=config.input.first, last=config.input.last,
+        )
+        scan(catalogue, config.input.archive, more=other)
         catalogue.sync_glaciers(chosen)
         rejected = [Rejected(Path(item), reason) for item, reason in catalogue.left_out()]
         scenes = _wanted(catalogue.scenes(), config)
@@ -128,6 +133,12 @@ def _choose(inventory: GeoDataFrame, config: Config) -> GeoDataFrame:
             hint="lower min_area_km2, or widen bbox or regions",
         )
     return chosen
+
+
+def _area(chosen: GeoDataFrame) -> tuple[float, float, float, float]:
+    """Return the box around all glaciers: west, south, east, north, degrees."""
+    west, south, east, north = (float(edge) for edge in chosen.total_bounds)
+    return west, south, east, north
 
 
 def _wanted(scenes: Sequence[Scene], config: Config) -> list[Scene]:

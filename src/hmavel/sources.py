@@ -1,0 +1,98 @@
+"""Scenes from wherever a user has them: folders, tars, lists, Earth Engine, tables, STAC."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from hmavel._types import Scene
+from hmavel.acquisitions import Catalogue, Rejected, settle
+from hmavel.archive import open_all
+from hmavel.dated import open_dated
+from hmavel.earth_engine import open_exports
+
+log = logging.getLogger(__name__)
+
+#: West, south, east, north; degrees.
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where to look; the sections [input] and [scenes] of a configuration."""
+
+    archive: tuple[Path, ...] = ()  #: folders, tars, Band-8 files, lists of such paths
+    earth_engine: tuple[Path, ...] = ()  #: folders of exports
+    csv: tuple[Path, ...] = ()  #: tables of plain GeoTIFFs and their dates
+
+
+def find_all(
+    sources: Sources,
+    *,
+    work: Path,
+    area: Box | None = None,
+    first: date | None = None,
+    last: date | None = None,
+) -> Catalogue:
+    """Find the scenes of all sources, one product for each acquisition.
+
+    Arguments and errors are those of `find_other`, and those of ``archive.open_all``.
+
+    Returns
+    -------
+    Catalogue
+        See ``acquisitions.settle``. What is wrong with one item, or with a server that does
+        not answer, is a rejection with its reason.
+    """
+    found, rejected = find_other(sources, work=work, area=area, first=first, last=last)
+    opened, unusable = open_all(sources.archive)
+    return settle([*opened, *found], [*unusable, *rejected])
+
+
+def find_other(
+    sources: Sources,
+    *,
+    work: Path,
+    area: Box | None = None,
+    first: date | None = None,
+    last: date | None = None,
+) -> tuple[list[Scene], list[Rejected]]:
+    """Open the scenes of all sources but the archive's folders.
+
+    Parameters
+    ----------
+    sources
+        Where to look.
+    work
+        Folder for what has to be written for that: the mosaics of sharded exports.
+    area, first, last
+        What to ask servers for; other sources are read whole.
+
+    Returns
+    -------
+    (scenes, rejected)
+        For ``acquisitions.settle``. The ``version`` of a scene changes when its files do.
+
+    Raises
+    ------
+    ReadError
+        A folder or table that does not exist, or a table without the columns it needs.
+    """
+    del area, first, last
+    found: list[Scene] = []
+    rejected: list[Rejected] = []
+
+    def add(what: str, answer: tuple[list[Scene], list[Rejected]]) -> None:
+        log.info(
+            "scenes: %d opened, %d left out from %s", len(answer[0]), len(answer[1]), what
+        )
+        found.extend(answer[0])
+        rejected.extend(answer[1])
+
+    for folder in sources.earth_engine:
+        add(str(folder), open_exports(folder, work))
+    for table in sources.csv:
+        add(str(table), open_dated(table))
+    return found, rejected
