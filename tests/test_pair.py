@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from landsat_products import B8_GRID, ID, UTM45, texture, write_band, write_product
 from pyproj import Transformer
@@ -16,6 +17,7 @@ from hmavel._types import Grid, Scene
 from hmavel.errors import GridMismatchError, PairError, ReadError
 from hmavel.landsat import open_scene, read_b8
 from hmavel.pair import make_pair, pair_from_files, plan_pair, read_pair
+from hmavel.pair_strips import Arriving
 
 LATER = "LC08_L1TP_140041_20130519_20200912_02_T1"
 DAYS = {0: "2013-05-03T04:41:57.123", 1: "2013-05-19T04:42:00.250"}
@@ -339,3 +341,48 @@ def test_the_real_pair_is_two_plain_reads(shared_data: Path) -> None:
     assert np.array_equal(pair.secondary, read_b8(open_scene(files[1]))[0])
     with pytest.raises(PairError, match="swap the two scenes"):
         pair_from_files(*files[::-1])
+
+
+# --- strip by strip, by a reader of its own
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (0.3, -0.4)])
+def test_what_arrives_is_the_pair(tmp_path: Path, offset: tuple[float, float]) -> None:
+    t = B8_GRID.transform
+    moved = Affine(t.a, 0, t.c + offset[1] * t.a, 0, t.e, t.f + offset[0] * t.e)
+    first, second = two(tmp_path, second=Grid(B8_GRID.crs, moved, B8_GRID.shape))
+    plan = plan_pair(first, second)
+    pair = read_pair(plan)
+    with Arriving(plan, rows=37) as arriving:
+        arriving.arrived(plan.grid.shape[0])
+        for image, whole in zip(arriving.images, (pair.reference, pair.secondary), strict=True):
+            got = image.pixels.astype(np.float32)
+            if image.fill is not None:
+                assert image.pixels.dtype == np.uint16
+                got[image.pixels == image.fill] = np.nan
+            assert np.array_equal(got, whole, equal_nan=True)
+        assert np.array_equal(arriving.every(3), pair.reference[::3, ::3], equal_nan=True)
+
+
+def test_what_never_arrives_is_an_error_for_all_who_wait(tmp_path: Path) -> None:
+    first, same = (scene(tmp_path, number, texture(B8_GRID, 1), B8_GRID) for number in (0, 1))
+    with (
+        pytest.raises(PairError, match="the same pixels in both"),
+        Arriving(plan_pair(first, same), rows=37) as arriving,
+    ):
+        arriving.arrived(B8_GRID.shape[0])
+    second = scene(tmp_path, 1, texture(B8_GRID, 2), B8_GRID)
+    plan = plan_pair(first, second)
+    with rasterio.open(second.path) as file:
+        profile, pixels = file.profile, file.read()
+    profile.update(compress="deflate", tiled=False, blockysize=8)
+    with rasterio.open(second.path, "w", **profile) as file:
+        file.write(pixels)
+    with second.path.open("r+b") as stream:
+        stream.seek(second.path.stat().st_size // 2)
+        stream.write(b"\xff" * 4000)
+    with pytest.raises(ReadError), Arriving(plan, rows=37) as arriving:
+        arriving.arrived(B8_GRID.shape[0])
+    second.path.unlink()
+    with pytest.raises(ReadError, match="no such file"), Arriving(plan):
+        pass

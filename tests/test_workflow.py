@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from hmavel import cli, config, correlator, simulate, workflow
+from hmavel import cli, config, correlator, pair_chain, simulate, workflow
 from hmavel.parallel import Failure
 from hmavel.stack import Stack
 
@@ -237,7 +237,7 @@ def test_a_pair_that_fails_is_recorded_and_tried_again(again, monkeypatch):
             raise MemoryError("no room")
         return correlator.correlate(*arguments, **options)
 
-    monkeypatch.setattr(workflow, "correlate", fail_once)
+    monkeypatch.setattr(pair_chain, "correlate", fail_once)
     result = workflow.run(again, jobs=1)
     (failure,) = result.failures
     assert isinstance(failure, Failure)

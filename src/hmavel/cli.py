@@ -179,6 +179,7 @@ def parser() -> argparse.ArgumentParser:
                       help="spacing of the nodes (default: 8, which is 120 m)")
     pair.add_argument("--threads", type=int, default=0, metavar="N",
                       help="threads of the correlator (default: one per core)")
+    pair.add_argument("--no-figure", action="store_true", help="leave pair.png out")
 
     run = add("run", _run, "make the monthly velocity maps of a configuration", _RUN_EPILOG)
     run.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
@@ -271,6 +272,7 @@ def _pair(arguments: argparse.Namespace) -> int:
     result = single.pair_files(
         arguments.reference, arguments.secondary, arguments.out, config=settings,
         stable=arguments.stable, glaciers=arguments.glaciers, threads=arguments.threads,
+        figure=not arguments.no_figure,
     )
     print(report.pair_text(result))
     return DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -130,19 +131,22 @@ def pair_figure(
     axes[0].imshow(
         image[::thin, ::thin], extent=_box_km(image_grid), cmap="gray", vmin=low, vmax=high
     )
-    known = velocity.v[np.isfinite(velocity.v)]
+    coarse = max(1, math.ceil(max(velocity.quality.shape) / 900))
+    part = (slice(coarse // 2, None, coarse),) * 2
+    speed, quality = np.hypot(velocity.vx[part], velocity.vy[part]), velocity.quality[part]
+    known = speed[np.isfinite(speed)]
     top = max(float(np.percentile(known, 99.5)) if known.size else 1.0, 1.0)
     # The square root keeps slow ice apart where a trunk runs a hundred times as fast.
     drawn = axes[0].imshow(
-        velocity.v, extent=_box_km(velocity.grid), cmap="viridis", alpha=0.85,
+        speed, extent=_box_km(velocity.grid), cmap="viridis", alpha=0.85,
         norm=PowerNorm(0.5, vmin=0.0, vmax=top), interpolation="nearest",
     )
     x = velocity.grid.x(np.arange(velocity.grid.shape[1])) * _KM
     y = velocity.grid.y(np.arange(velocity.grid.shape[0])) * _KM
     _draw_arrows(axes[0], x, y, velocity.vx, velocity.vy, top)
     figure.colorbar(drawn, ax=axes[0], shrink=0.8, extend="max", label="speed, m/yr")
-    codes = [q for q in Quality if (velocity.quality == q).any()]
-    places = np.searchsorted([int(q) for q in codes], velocity.quality)
+    codes = [q for q in Quality if (quality == q).any()]
+    places = np.searchsorted([int(q) for q in codes], quality)
     # Twelve colours of Paul Tol's that are told apart; measured cells are pale.
     palette = ["#DDDDDD", "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77",
                "#CC6677", "#882255", "#AA4499", "#FFFFFF", "#555555"]  # fmt: skip

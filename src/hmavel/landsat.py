@@ -10,7 +10,8 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import rasterio.warp
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from hmavel._types import FloatArray, Grid, Scene
+from hmavel._types import BoolArray, FloatArray, Grid, Scene
 from hmavel.errors import ReadError
 from hmavel.mtl import (
     Metadata,
@@ -47,6 +48,7 @@ __all__ = [
     "FILL",
     "SATURATED",
     "day_time",
+    "open_b8",
     "open_level2",
     "open_scene",
     "parse_product_id",
@@ -207,6 +209,33 @@ def read_b8(scene: Scene, window: Grid | None = None) -> tuple[FloatArray, Grid]
     return _read_float(scene, "B8", window)
 
 
+@contextmanager
+def open_b8(scene: Scene) -> Iterator[Callable[[Grid], NDArray[Any]]]:
+    """Open Band 8 once for many windows, in its own type; arguments and errors of `read_dn`.
+
+    Yields
+    ------
+    function
+        Grid -> array. Integers as stored, 0 where there is no image; floats as `read_b8` has
+        them. To be called from one thread.
+    """
+    with open_raster(_band_path(scene, "B8"), crs=scene.grid.crs) as reader:
+        band = _index(reader, "B8")
+        floating = np.issubdtype(reader.dtype, np.floating)
+
+        def read(window: Grid) -> NDArray[Any]:
+            raw, _ = reader.read(band, window=window, fill=float("nan") if floating else FILL)
+            if floating:
+                missing = _missing(raw, reader.nodata)
+                raw = raw.astype(np.float32, copy=False)
+                raw[missing] = np.nan
+            elif reader.nodata not in (None, FILL):
+                raw[_missing(raw, reader.nodata)] = FILL
+            return raw
+
+        yield read
+
+
 def reflectance(scene: Scene, band: str, window: Grid | None = None) -> tuple[FloatArray, Grid]:
     """Read a band as reflectance; arguments and errors of `read_dn`.
 
@@ -272,12 +301,17 @@ def _read_float(scene: Scene, band: str, window: Grid | None) -> tuple[FloatArra
         outside = float("nan") if floating else FILL
         raw, grid = reader.read(_index(reader, band), window=window, fill=outside)
         nodata = reader.nodata
-    missing = ~np.isfinite(raw) if floating else raw == FILL
-    if nodata is not None and not math.isnan(nodata):
-        missing |= raw == nodata
     array = raw.astype(np.float32)
-    array[missing] = np.nan
+    array[_missing(raw, nodata)] = np.nan
     return array, grid
+
+
+def _missing(raw: NDArray[Any], nodata: float | None) -> BoolArray:
+    floating = np.issubdtype(raw.dtype, np.floating)
+    missing: BoolArray = ~np.isfinite(raw) if floating else raw == FILL
+    if nodata is not None and not math.isnan(nodata) and (floating or nodata != FILL):
+        missing |= raw == nodata
+    return missing
 
 
 def _open_product(

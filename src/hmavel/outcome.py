@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hmavel._types import Scene
+    from hmavel.pair_chain import Measured
     from hmavel.pairing import PairChoice
     from hmavel.parallel import Failure
     from hmavel.site import Site
-    from hmavel.workflow import Measured
 
 #: Columns of ``scenes.csv``: one row per glacier and scene.
 SCENE_COLUMNS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
@@ -11,29 +12,31 @@ import numpy as np
 
 from hmavel import parallel
 from hmavel.config import Bias, as_json
+from hmavel.correlator import correlate_images
 from hmavel.errors import GlacierError, PairError, StableGroundError
 from hmavel.figures import pair_figure
-from hmavel.glaciers import rasterize, read_polygons
 from hmavel.landsat import open_scene
-from hmavel.mask import classify, clear_ground, to_grid
 from hmavel.outcome import Clock, PairResult
-from hmavel.pair import make_pair
-from hmavel.product import write_pair
-from hmavel.stack import hidden_cells
-from hmavel.uncertainty import static_terrain
-from hmavel.workflow import Measured, measure
+from hmavel.pair import plan_pair
+from hmavel.pair_chain import Measured, correct
+from hmavel.pair_strips import Arriving
+from hmavel.product.pair_files import write_pair
+from hmavel.terrain import static_terrain
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from hmavel._types import BoolArray, Grid, Pair, SceneMask
+    from hmavel._types import BoolArray, Displacement, Grid, Scene
     from hmavel.bias import Bias as Fitted
     from hmavel.config import Config
+    from hmavel.pair import PairPlan
 
 #: Sources of classes that tell cloud from snow and snow from rock.
 _FULL = ("albedo+qa", "albedo", "qa")
+#: Pixels of Band 8 that are classified at a time.
+_MASK_PIXELS = 2 << 20
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ def pair_files(
     stable: Path | None = None,
     glaciers: Path | None = None,
     threads: int = 0,
+    figure: bool = True,
 ) -> PairResult:
     """Measure the displacement between two images and write the pair's files.
 
@@ -66,6 +70,8 @@ def pair_files(
         both scenes, is stable.
     threads
         Of the correlator; 0 = one per core.
+    figure
+        Draw ``pair.png`` too.
 
     Returns
     -------
@@ -82,48 +88,64 @@ def pair_files(
     stable. Without them, Band 8's brightness and texture say where water and cloud may be, and
     only ground that they call neither is stable; matching is left to its own acceptance.
     With neither ``stable`` nor ``glaciers`` nothing is corrected.
+
+    The images are read in strips while the first ones are matched, and kept as they are
+    stored: a whole scene of 15,000 x 15,000 px takes 0.9 GB. Strips do not show in the result.
     """
     clock = Clock()
     if stable is None and glaciers is None and config.bias.model != "none":
         logger.warning("no stable ground is given (--stable, --glaciers): nothing is corrected")
         config = config.model_copy(update={"bias": Bias(model="none")})
     scenes = open_scene(reference), open_scene(secondary)
-    with clock.stage("read"):
-        pair = make_pair(*scenes)
-    _check_size(pair, config)
-    grid = _node_grid(pair.grid, config.correlate.step)
+    plan = plan_pair(*scenes)
+    _check_size(plan, config)
+    threads = parallel.cores() if threads <= 0 else threads
+    grid = _node_grid(plan.grid, config.correlate.step)
+    polygons = _polygons(plan, grid, stable, glaciers, config)
+    with Arriving(plan) as images:
+        found = _correlate(images, _domain(glaciers, plan, config), config, clock, threads)
+        picture = images.every(max(1, round(max(plan.grid.shape) / 900)))
+    clock.seconds["read"] = images.seconds
+    del images
     with clock.stage("mask"):
-        masks = [classify(scene, pair.grid, config.mask.thresholds()) for scene in scenes]
-        ground = _stable_ground(pair, grid, masks, stable, glaciers, config)
-        hidden = _hidden(masks, grid)
-    labels = _domain(glaciers, pair, config)
-    measured = measure(
-        pair, pair.reference, pair.secondary, stable=ground, hidden=hidden, domain=labels,
-        config=config, clock=clock, threads=parallel.cores() if threads <= 0 else threads,
-    )
+        trusted = stable is not None
+        ground, hidden, sources = _classes(plan, grid, polygons, trusted, config, threads)
+    measured = correct(plan, found, stable=ground, hidden=hidden, config=config, clock=clock)
     report = {
-        "bias": _bias_figures(measured.bias, pair.grid.pixel),
+        "bias": _bias_figures(measured.bias, plan.grid.pixel),
         "static_terrain": _terrain(measured, config),
         "thresholds": as_json(config.mask),
         "configuration": as_json(config),
-        "resampling": pair.resampling,
-        "classes_from": [mask.source for mask in masks],
+        "resampling": plan.resampling,
+        "classes_from": sources,
         "sigma_scaled": measured.scaled,
         "stable_cells": int(ground.sum()),
         "stable_file": stable,
         "glaciers_file": glaciers,
         "seconds": {name: round(value, 3) for name, value in clock.seconds.items()},
     }
+    days = float((plan.end - plan.start) / np.timedelta64(1, "ms")) / 86_400_000.0
     with clock.stage("write"):
-        pair_figure(
-            out / "pair.png", title=f"{pair.reference_id} to {pair.secondary_id}",
-            image=pair.reference, image_grid=pair.grid, velocity=measured.velocity,
+        if figure:
+            pair_figure(
+                out / "pair.png", title=f"{plan.reference_id} to {plan.secondary_id}",
+                image=picture, image_grid=plan.grid, velocity=measured.velocity,
+            )
+        write_pair(out, measured.corrected, measured.velocity, report, threads=threads)
+    return PairResult(out, plan.id, days, measured, report | _counts(measured))
+
+
+def _correlate(
+    images: Arriving, labels: Any, config: Config, clock: Clock, threads: int
+) -> Displacement:
+    with clock.stage("correlate"):
+        return correlate_images(
+            *images.images, **config.correlate.windows(), domain=labels, threads=threads,
+            settings=config.correlate.settings(), arrived=images.arrived,
         )
-        write_pair(out, measured.corrected, measured.velocity, report)
-    return PairResult(out, pair.id, pair.baseline_days, measured, report | _counts(measured))
 
 
-def _check_size(pair: Pair, config: Config) -> None:
+def _check_size(pair: PairPlan, config: Config) -> None:
     largest = max(config.correlate.window, config.correlate.coarse)
     if min(pair.grid.shape) < largest:
         raise PairError(
@@ -139,60 +161,101 @@ def _node_grid(image: Grid, step: int) -> Grid:
     return image.nodes(row, col)
 
 
-def _stable_ground(
-    pair: Pair,
-    grid: Grid,
-    masks: list[SceneMask],
-    stable: Path | None,
-    glaciers: Path | None,
-    config: Config,
+def _polygons(
+    plan: PairPlan, grid: Grid, stable: Path | None, glaciers: Path | None, config: Config
 ) -> BoolArray:
-    """Return the nodes on stable ground: in the polygons, off the ice, bare in both scenes."""
+    """Return the nodes that may be stable: in the polygons, off the ice."""
     if stable is None and glaciers is None:
         return np.zeros(grid.shape, bool)
+    from hmavel.glaciers import rasterize, read_polygons
+
     ground = np.ones(grid.shape, bool)
     if stable is not None:
-        ground = rasterize(read_polygons(stable, crs=pair.grid.crs), grid)
-        _require(bool(ground.any()), pair, "polygons of stable ground on the image", stable)
+        ground = rasterize(read_polygons(stable, crs=plan.grid.crs), grid)
+        _require(bool(ground.any()), plan, "polygons of stable ground on the image", stable)
     if glaciers is not None:
-        outlines = read_polygons(glaciers, crs=pair.grid.crs).geometry.to_crs(pair.grid.crs)
+        outlines = read_polygons(glaciers, crs=plan.grid.crs).geometry.to_crs(plan.grid.crs)
         buffered = outlines.buffer(config.glaciers.ice_buffer_m)
         ice = rasterize(buffered, grid, all_touched=True)
-        _require(bool(ice.any()), pair, "outlines on the image", glaciers)
+        _require(bool(ice.any()), plan, "outlines on the image", glaciers)
         ground &= ~ice
-    for mask in masks:
-        # Band 8 alone cannot tell bright rock from snow: polygons know better.
-        if mask.source in _FULL or stable is None:
-            ground &= to_grid(clear_ground(mask), mask.grid, grid, "all")
-    if not ground.any() and config.bias.model != "none":
-        raise StableGroundError(
-            "bias", pair.id, expected="bare ground that both scenes see", got="none at all",
-            hint="give --stable polygons, choose clearer scenes, or --bias none",
-        )
     return ground
 
 
-def _require(found: bool, pair: Pair, what: str, path: Path) -> None:
+def _classes(
+    plan: PairPlan,
+    grid: Grid,
+    ground: BoolArray,
+    trusted: bool,
+    config: Config,
+    threads: int,
+) -> tuple[BoolArray, BoolArray, list[str | None]]:
+    """Return stable nodes, bare in both scenes; hidden nodes; what the classes were made from.
+
+    The scenes are classified in strips. Without 30 m bands and QA, Band 8 alone cannot tell
+    bright rock from snow: where polygons of stable ground are ``trusted``, it is not asked.
+    """
+    hidden = np.zeros(grid.shape, bool)
+    sources: list[str | None] = [None, None]
+    for k, scene in enumerate((plan.reference, plan.secondary)):
+        if len(scene.bands) > 1 or (not trusted and ground.any()):
+            sources[k] = _classify(scene, plan, grid, ground, hidden, trusted, config, threads)
+    if not ground.any() and config.bias.model != "none":
+        raise StableGroundError(
+            "bias", plan.id, expected="bare ground that both scenes see", got="none at all",
+            hint="give --stable polygons, choose clearer scenes, or --bias none",
+        )
+    return ground, hidden, sources
+
+
+def _classify(
+    scene: Scene,
+    plan: PairPlan,
+    grid: Grid,
+    ground: BoolArray,
+    hidden: BoolArray,
+    trusted: bool,
+    config: Config,
+    threads: int,
+) -> str:
+    """Take what a scene hides off the ground and put it to the hidden nodes, in strips."""
+    from hmavel.mask import classify, clear_ground, to_grid
+    from hmavel.stack import hidden_cells
+
+    step, (rows, cols) = config.correlate.step, plan.grid.shape
+    least = max(1, _MASK_PIXELS // cols // step)
+    sources = set()
+
+    def strip(first: int) -> None:
+        last = min(first + least, grid.shape[0])
+        area = plan.grid.crop(first * step, 0, min((last - first) * step, rows), cols)
+        nodes = grid.crop(first, 0, last - first, grid.shape[1])
+        mask = classify(scene, area, config.mask.thresholds())
+        sources.add(mask.source)
+        if mask.source in _FULL:
+            hidden[first:last] |= hidden_cells(mask, nodes)
+        if mask.source in _FULL or not trusted:
+            ground[first:last] &= to_grid(clear_ground(mask), mask.grid, nodes, "all")
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(strip, range(0, grid.shape[0], least)))
+    return sources.pop()
+
+
+def _require(found: bool, plan: PairPlan, what: str, path: Path) -> None:
     if not found:
         raise GlacierError(
-            "outlines", path, expected=what, got=f"none within {pair.id}",
+            "outlines", path, expected=what, got=f"none within {plan.id}",
             hint="check the file's coordinate system, or give the images of this place",
         )
 
 
-def _hidden(masks: list[SceneMask], grid: Grid) -> BoolArray:
-    """Return the nodes under cloud, shadow or water, as far as the 30 m bands or QA tell."""
-    hidden = np.zeros(grid.shape, bool)
-    for mask in masks:
-        if mask.source in _FULL:
-            hidden |= hidden_cells(mask, grid)
-    return hidden
-
-
-def _domain(glaciers: Path | None, pair: Pair, config: Config) -> NDArray[np.uint8] | None:
+def _domain(glaciers: Path | None, pair: PairPlan, config: Config) -> NDArray[np.uint8] | None:
     """Return labels for windows that keep to their side of a margin: 1 ice, 2 ground."""
     if glaciers is None or not config.correlate.domain_windows:
         return None
+    from hmavel.glaciers import rasterize, read_polygons
+
     ice = rasterize(read_polygons(glaciers, crs=pair.grid.crs), pair.grid)
     return np.where(ice, 1, 2).astype(np.uint8)
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from hmavel._types import BoolArray, FloatArray
     from hmavel.config import Config
     from hmavel.outcome import Row
+    from hmavel.pair_chain import Measured
     from hmavel.pairing import PairChoice
-    from hmavel.workflow import Measured
 
 
 def pair_row(choice: PairChoice, glacier: str) -> Row:

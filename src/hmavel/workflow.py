@@ -6,27 +6,23 @@
 
 ``run`` does it for every glacier of a configuration. The glaciers come one after the other,
 the pairs of one side by side in threads (the correlator and GDAL release the GIL), so that
-the scenes of a glacier are read once and shared. ``measure`` is the chain of one pair, which
-``pair_files`` in ``single.py`` uses as well.
+the scenes of a glacier are read once and shared. The chain of one pair is in ``pair_chain.py``.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hmavel import __version__, parallel, state
-from hmavel._types import Displacement, Quality, Velocity
 from hmavel.atomic import write_text
-from hmavel.bias import Bias, fit_bias
 from hmavel.config import as_json, to_toml
 from hmavel.consistency import doubtful
-from hmavel.correlator import correlate
-from hmavel.errors import HmavelError, StableGroundError
+from hmavel.errors import HmavelError
 from hmavel.month import Months, compose_months
 from hmavel.outcome import (
     FAILURE_COLUMNS,
@@ -39,14 +35,13 @@ from hmavel.outcome import (
     RunResult,
 )
 from hmavel.pair import PairPlan
+from hmavel.pair_chain import measure
 from hmavel.parallel import Failure
 from hmavel.planning import plan as make_plan
 from hmavel.product import combine, open_months, write_months, write_region
 from hmavel.product.field import BLANK
 from hmavel.raster import open_raster, write_geotiff
 from hmavel.stack import Stack
-from hmavel.uncertainty import scale_sigma
-from hmavel.velocity import to_velocity
 from hmavel.verdict import figures, nothing_used, pair_row, verdict
 
 if TYPE_CHECKING:
@@ -56,7 +51,6 @@ if TYPE_CHECKING:
     from hmavel.config import Config
     from hmavel.outcome import Row
     from hmavel.pairing import PairChoice
-    from hmavel.velocity import Baseline
 
 logger = logging.getLogger(__name__)
 
@@ -193,76 +187,6 @@ def process_pair(
             write_geotiff(image, bands, site.grid, units=units, cog=False)
     state.write_record(record, expected, **row)
     return row | {state.KEY: expected, "made": True}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One pair, all stages of the chain."""
-
-    raw: Displacement  #: as the correlator gave it
-    bias: Bias
-    corrected: Displacement  #: without the bias, sigma scaled to the bare ground's scatter
-    velocity: Velocity
-    stable: BoolArray
-    scaled: bool  #: False: too little bare ground to scale the sigmas
-
-
-def measure(
-    pair: Baseline,
-    reference: FloatArray,
-    secondary: FloatArray,
-    *,
-    stable: BoolArray,
-    config: Config,
-    clock: Clock,
-    hidden: BoolArray | None = None,
-    domain: Any = None,
-    nodes: tuple[FloatArray, FloatArray] | None = None,
-    threads: int = 1,
-) -> Measured:
-    """Correlate, correct, scale the errors, divide by time: the chain of one pair.
-
-    Parameters
-    ----------
-    pair
-        Grid, ids and times.
-    reference, secondary
-        Band 8 on that grid, NaN = not to be matched.
-    stable
-        The nodes on bare ground.
-    hidden
-        The nodes under cloud, shadow or water; they get no displacement.
-    domain, nodes, threads
-        As for ``correlate``.
-    """
-    with clock.stage("correlate"):
-        found = correlate(
-            reference, secondary, **config.correlate.windows(), nodes=nodes, domain=domain,
-            threads=threads, settings=config.correlate.settings(),
-        )
-    if hidden is not None:
-        found = found.rejected(hidden, Quality.MASKED)
-    with clock.stage("bias"):
-        bias = fit_bias(found, stable, **config.bias.model_dump())
-        corrected, scaled = _honest_sigma(bias, stable)
-    return Measured(found, bias, corrected, to_velocity(corrected, pair), stable, scaled)
-
-
-def _honest_sigma(bias: Bias, stable: BoolArray) -> tuple[Displacement, bool]:
-    """Scale the sigmas to the bare ground's scatter, and add the correction's own error.
-
-    With too little bare ground the predicted sigmas stay, and the second value is False.
-    """
-    try:
-        scaled = scale_sigma(bias.corrected, stable)
-    except StableGroundError as error:
-        logger.debug("%s", error)
-        return bias.corrected, False
-    return replace(
-        scaled,
-        sigma_row=np.hypot(scaled.sigma_row, np.float32(bias.sigma_row)),
-        sigma_col=np.hypot(scaled.sigma_col, np.float32(bias.sigma_col)),
-    ), True
 
 
 def compose_glacier(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +26,16 @@ _UNITS = dict.fromkeys(("east", "north", "sigma_east", "sigma_north"), "m") | di
     ("snr", "coherence", "quality"), "1"
 )
 
+_MOVING = ("vx", "vy", "v", "sigma_vx", "sigma_vy")
+
 
 def write_pair(
-    out: Path, displacement: Displacement, velocity: Velocity, report: Mapping[str, Any]
+    out: Path,
+    displacement: Displacement,
+    velocity: Velocity,
+    report: Mapping[str, Any],
+    *,
+    threads: int = 1,
 ) -> tuple[Path, Path, Path]:
     """Write ``displacement.tif``, ``velocity.tif`` and ``pair.json``.
 
@@ -44,6 +52,8 @@ def write_pair(
         More entries of ``pair.json``: ``bias`` (before, after, model), ``static_terrain``,
         ``thresholds``, ``configuration`` (null when not given) and whatever else is worth
         keeping. Records, arrays, times and NaN are put into plain words.
+    threads
+        Two write both rasters at once.
 
     Returns
     -------
@@ -86,34 +96,30 @@ def write_pair(
     }
     pixel = velocity.grid.pixel / _step(displacement)
     east, north, sigma_east, sigma_north = east_north(displacement, pixel)
-    write_geotiff(
-        paths[0],
-        {
-            "east": east,
-            "north": north,
-            "snr": displacement.snr,
-            "coherence": displacement.coherence,
-            "sigma_east": sigma_east,
-            "sigma_north": sigma_north,
-            "quality": displacement.quality,
-        },
-        velocity.grid,
-        units=_UNITS,
-        tags=tags | {"quality_codes": ", ".join(f"{q} {q.name.lower()}" for q in Quality)},
-    )
-    write_geotiff(
-        paths[1],
-        {
-            "vx": velocity.vx,
-            "vy": velocity.vy,
-            "v": velocity.v,
-            "sigma_vx": velocity.sigma_vx,
-            "sigma_vy": velocity.sigma_vy,
-        },
-        velocity.grid,
-        units=dict.fromkeys(("vx", "vy", "v", "sigma_vx", "sigma_vy"), "m/yr"),
-        tags=tags | {"year_days": "365.25"},
-    )
+    codes = ", ".join(f"{q} {q.name.lower()}" for q in Quality)
+    displaced = {
+        "east": east,
+        "north": north,
+        "snr": displacement.snr,
+        "coherence": displacement.coherence,
+        "sigma_east": sigma_east,
+        "sigma_north": sigma_north,
+        "quality": displacement.quality,
+    }
+    moving = {name: getattr(velocity, name) for name in _MOVING}
+    with ThreadPoolExecutor(min(threads, 2)) as pool:
+        writing = [
+            pool.submit(
+                write_geotiff, paths[0], displaced, velocity.grid,
+                units=_UNITS, tags=tags | {"quality_codes": codes},
+            ),
+            pool.submit(
+                write_geotiff, paths[1], moving, velocity.grid,
+                units=dict.fromkeys(_MOVING, "m/yr"), tags=tags | {"year_days": "365.25"},
+            ),
+        ]  # fmt: skip
+        for each in writing:
+            each.result()
     write_json(paths[2], record)
     return paths
 

@@ -1,0 +1,108 @@
+"""The chain of one pair: correlate, correct, scale the errors, divide by time."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hmavel._types import Displacement, Quality, Velocity
+from hmavel.bias import Bias, fit_bias
+from hmavel.correlator import correlate
+from hmavel.errors import StableGroundError
+from hmavel.sigma_scale import scale_sigma
+from hmavel.velocity import to_velocity
+
+if TYPE_CHECKING:
+    from hmavel._types import BoolArray, FloatArray
+    from hmavel.config import Config
+    from hmavel.outcome import Clock
+    from hmavel.velocity import Baseline
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One pair, all stages of the chain."""
+
+    raw: Displacement  #: as the correlator gave it
+    bias: Bias
+    corrected: Displacement  #: without the bias, sigma scaled to the bare ground's scatter
+    velocity: Velocity
+    stable: BoolArray
+    scaled: bool  #: False: too little bare ground to scale the sigmas
+
+
+def measure(
+    pair: Baseline,
+    reference: FloatArray,
+    secondary: FloatArray,
+    *,
+    stable: BoolArray,
+    config: Config,
+    clock: Clock,
+    hidden: BoolArray | None = None,
+    domain: Any = None,
+    nodes: tuple[FloatArray, FloatArray] | None = None,
+    threads: int = 1,
+) -> Measured:
+    """Correlate, correct, scale the errors, divide by time: the chain of one pair.
+
+    Parameters
+    ----------
+    pair
+        Grid, ids and times.
+    reference, secondary
+        Band 8 on that grid, NaN = not to be matched.
+    stable
+        The nodes on bare ground.
+    hidden
+        The nodes under cloud, shadow or water; they get no displacement.
+    domain, nodes, threads
+        As for ``correlate``.
+    """
+    with clock.stage("correlate"):
+        found = correlate(
+            reference, secondary, **config.correlate.windows(), nodes=nodes, domain=domain,
+            threads=threads, settings=config.correlate.settings(),
+        )
+    return correct(pair, found, stable=stable, config=config, clock=clock, hidden=hidden)
+
+
+def correct(
+    pair: Baseline,
+    found: Displacement,
+    *,
+    stable: BoolArray,
+    config: Config,
+    clock: Clock,
+    hidden: BoolArray | None = None,
+) -> Measured:
+    """Do what comes after the correlation; arguments as for `measure`."""
+    if hidden is not None:
+        found = found.rejected(hidden, Quality.MASKED)
+    with clock.stage("bias"):
+        bias = fit_bias(found, stable, **config.bias.model_dump())
+        corrected, scaled = _honest_sigma(bias, stable)
+        velocity = to_velocity(corrected, pair)
+    return Measured(found, bias, corrected, velocity, stable, scaled)
+
+
+def _honest_sigma(bias: Bias, stable: BoolArray) -> tuple[Displacement, bool]:
+    """Scale the sigmas to the bare ground's scatter, and add the correction's own error.
+
+    With too little bare ground the predicted sigmas stay, and the second value is False.
+    """
+    try:
+        scaled = scale_sigma(bias.corrected, stable)
+    except StableGroundError as error:
+        logger.debug("%s", error)
+        return bias.corrected, False
+    return replace(
+        scaled,
+        sigma_row=np.hypot(scaled.sigma_row, np.float32(bias.sigma_row)),
+        sigma_col=np.hypot(scaled.sigma_col, np.float32(bias.sigma_col)),
+    ), True
