@@ -20,7 +20,8 @@ _LEVELS = ("L1GS", "L1GT", "", "L1TP")
 #: What the classes of cloud and snow are made from.
 _SPECTRAL = ("B2", "B3", "B4", "B5", "B6", "B7")
 #: How reasons begin that tell of a choice and not of a fault.
-_CHOICES = ("superseded by ", "a copy of ", "lends ", "not needed: ", "not followed: ")
+_CHOICES = ("superseded by ", "a copy of ", "lends ", "not needed: ", "not followed: ",
+            "not asked for: ")  # fmt: skip
 
 
 class Rejected(NamedTuple):

@@ -46,6 +46,11 @@ def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
     return path if base is None or path.is_absolute() else Path(base) / path
 
 
+def _address(value: str, info: ValidationInfo) -> str:
+    """Leave the address of a server alone; a path is one beside the file."""
+    return value if "://" in value else str(_beside_the_file(Path(value), info))
+
+
 def _even(value: int) -> int:
     if value % 2:
         raise PydanticCustomError("even", "an even number")
@@ -118,10 +123,32 @@ class Scenes(Stage):
         [], "Tables of Band-8 GeoTIFFs: columns file and time, and what else is known."
     )
 
+    stac: list[Annotated[str, AfterValidator(_address)]] = _option(
+        [],
+        "Addresses or paths of STAC APIs, catalogues, collections, items and files of items. "
+        "Needs: pip install 'hmavel[stac]'.",
+    )
+    stac_collections: list[str] = _option(
+        [], "Ids of the collections to search, such as \"landsat-c2l1\"; empty = all."
+    )
+    stac_max_cloud: float | None = _option(
+        None, "Leave scenes out whose metadata tell of more cloud.", "%", example=80.0, ge=0,
+        le=100,
+    )
+    stac_alternate: str = _option(
+        "", "Name of the assets' alternate addresses to use, such as \"s3\"."
+    )
+    retries: int = _option(
+        4, "How often a failed read of a server is tried again before it counts.", ge=0, le=20
+    )
+    retry_delay_s: float = _option(
+        1.0, "Pause before the first time; it doubles each time, up to a minute.", "s", ge=0
+    )
+
     @property
     def any(self) -> bool:
         """Say whether any of them is given."""
-        return bool(self.earth_engine or self.csv)
+        return bool(self.earth_engine or self.csv or self.stac)
 
 
 class Glaciers(Stage):
@@ -460,6 +487,12 @@ class Config(Stage):
             archive=tuple(self.input.archive),
             earth_engine=tuple(self.scenes.earth_engine),
             csv=tuple(self.scenes.csv),
+            stac=tuple(self.scenes.stac),
+            stac_collections=tuple(self.scenes.stac_collections),
+            stac_max_cloud=self.scenes.stac_max_cloud,
+            stac_alternate=self.scenes.stac_alternate,
+            retries=self.scenes.retries,
+            retry_delay_s=self.scenes.retry_delay_s,
         )
 
 

@@ -17,6 +17,7 @@ from hmavel.raster import open_raster
 from hmavel.scene_files import scene_error
 from hmavel.state import fingerprint
 from hmavel.sun import sun_position
+from hmavel.vsi import shown
 
 #: Of every Collection-2 Level-1 product of Landsat 8 and 9 (Data Format Control Book).
 LEVEL_1 = (2.0e-5, -0.1)
@@ -72,7 +73,7 @@ def plain_scene(
         raise scene_error(path, "Band 8", got, "add B8 to the image")
     with open_raster(bands["B8"]) as reader:
         grid, floating = reader.grid, np.issubdtype(reader.dtype, np.floating)
-    _check_grid(path, grid)
+    check_grid(path, grid)
     if time is None:
         if day is None:
             raise scene_error(
@@ -127,11 +128,12 @@ def centre(grid: Grid) -> tuple[float, float]:
     return longitude, latitude
 
 
-def _check_grid(path: Path, grid: Grid) -> None:
+def check_grid(path: Path, grid: Grid) -> None:
+    """Raise ``SceneError`` unless a grid of Band 8 is in metres and has its 15 m."""
     if not grid.crs.is_projected:
         raise scene_error(
-            path, "an image in metres, in its UTM zone", f"one in {grid.crs.to_string()[:40]}",
-            "export it in the scene's own projection",
+            shown(path), "an image in metres, in its UTM zone",
+            f"one in {grid.crs.to_string()[:40]}", "export it in the scene's own projection",
         )  # fmt: skip
     if not math.isclose(grid.pixel, PIXEL_M, rel_tol=0.01):
         raise scene_error(

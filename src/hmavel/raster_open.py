@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from hmavel.errors import ReadError
 from hmavel.tars import member_size
-from hmavel.vsi import is_remote, is_virtual, patience, shown, tar_of
+from hmavel.vsi import for_gdal, is_remote, is_virtual, patience, shown, tar_of
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,8 @@ class _Patient:
     def __init__(self, path: Path) -> None:
         for option, value in _SERVER.items():
             os.environ.setdefault(option, value)
-        self._path = path
+        self._path, self._name = path, for_gdal(path)
+        self._dataset: Any = None
         self._dataset = self._try(self._open)
 
     def __getattr__(self, name: str) -> Any:
@@ -137,26 +138,28 @@ class _Patient:
     def _open(self) -> Any:
         # No listing of the folder beside it, no search for sidecars that are not there.
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
-            return rasterio.open(self._path)
+            return rasterio.open(self._name)
 
     def _try(self, what: Any) -> Any:
         retries, pause = patience(self._path)
+        readable = shown(self._path)
         for left in range(retries, -1, -1):
             try:
                 return what()
             except FAULTS as error:
-                got = str(error.__cause__ or error).replace(str(self._path), shown(self._path))
+                said = str(error.__cause__ or error)
+                got = said.replace(self._name, readable).replace(self._name[1:], readable)
                 if not left:
                     raise ReadError(
                         "read",
-                        shown(self._path),
+                        readable,
                         expected="a raster file from its server",
                         got=f"{got} (tried {retries + 1} times)",
                         hint="check address, network and rights, and run again later",
                     ) from error
                 logger.info(
                     "read %s: %s; again in %g s, %d tries left",
-                    shown(self._path), got, pause, left,
+                    readable, got, pause, left,
                 )  # fmt: skip
                 self._forget()
                 time.sleep(pause)
@@ -165,14 +168,13 @@ class _Patient:
 
     def _forget(self) -> None:
         """Drop what GDAL remembers of the file, also that it was not there or was cut off."""
-        dataset = getattr(self, "_dataset", None)
-        if dataset is not None:
-            dataset.close()
+        if self._dataset is not None:
+            self._dataset.close()
         try:
             with rasterio.Env(
                 CPL_VSIL_CURL_NON_CACHED="/vsicurl:/vsis3",
                 GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",
             ):
-                rasterio.open(self._path).close()
+                rasterio.open(self._name).close()
         except FAULTS:
             pass  # that it still fails is what the next try will find out

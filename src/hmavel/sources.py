@@ -12,6 +12,9 @@ from hmavel.acquisitions import Catalogue, Rejected, settle
 from hmavel.archive import open_all
 from hmavel.dated import open_dated
 from hmavel.earth_engine import open_exports
+from hmavel.stac import Search, open_stac
+from hmavel.stac_item import ItemOptions
+from hmavel.vsi import DELAY_S, RETRIES
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,12 @@ class Sources:
     archive: tuple[Path, ...] = ()  #: folders, tars, Band-8 files, lists of such paths
     earth_engine: tuple[Path, ...] = ()  #: folders of exports
     csv: tuple[Path, ...] = ()  #: tables of plain GeoTIFFs and their dates
+    stac: tuple[str, ...] = ()  #: addresses or paths of APIs, catalogues, items
+    stac_collections: tuple[str, ...] = ()  #: ids; none for all
+    stac_max_cloud: float | None = None  #: percent
+    stac_alternate: str = ""  #: which of the assets' other addresses to use
+    retries: int = RETRIES  #: how often a remote read is tried again
+    retry_delay_s: float = DELAY_S  #: pause before the first time, doubled each time
 
 
 def find_all(
@@ -80,7 +89,6 @@ def find_other(
     ReadError
         A folder or table that does not exist, or a table without the columns it needs.
     """
-    del area, first, last
     found: list[Scene] = []
     rejected: list[Rejected] = []
 
@@ -95,4 +103,8 @@ def find_other(
         add(str(folder), open_exports(folder, work))
     for table in sources.csv:
         add(str(table), open_dated(table))
+    search = Search(area, first, last, sources.stac_collections, sources.stac_max_cloud)
+    options = ItemOptions(sources.stac_alternate, sources.retries, sources.retry_delay_s)
+    for where in sources.stac:
+        add(where, open_stac(where, search, options))
     return found, rejected

@@ -71,6 +71,11 @@ def patience(path: Path) -> tuple[int, float]:
     return int(options.get("max_retry", RETRIES)), float(options.get("retry_delay", DELAY_S))
 
 
+def for_gdal(path: Path) -> str:
+    """Return what to open: a name whose tries are left to the caller, not to GDAL as well."""
+    return re.sub(r"^(/vsicurl\?)max_retry=\d+&", r"\1max_retry=0&", str(path))
+
+
 def tar_of(path: Path) -> tuple[Path, str] | None:
     """Split the name of a tar's member into the tar and the member."""
     match = _TAR.fullmatch(str(path))
