@@ -171,8 +171,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "cut":
             data = data[: len(data) // 2]
             self.close_connection = True
+        self.server.sent[urlsplit(self.path).path] += len(data)  # before the client goes on
         self.wfile.write(data)
-        self.server.sent[urlsplit(self.path).path] += len(data)
 
 
 def _matches(item, query):
