@@ -26,6 +26,9 @@ PRIOR = Hyperparameters(
     duration=0.4,
     noise=1.1,
     season_pace=tuple(np.exp(rng.normal(0, 0.5, 24))),
+    burst=1.5,
+    burst_at=0.4,
+    burst_width=0.07,
     event_pace=tuple(np.exp(rng.normal(0, 0.5, 40))),
     event_from=np.datetime64("2013-06"),
 )
@@ -137,15 +140,23 @@ def test_slope_of_the_evidence(small):
     known = [month_fit._information(cell, scenes, prior.design, prior.unresolved)]
 
     def value(h):
-        return month_fit._evidence(known, h, network.months)[0]
+        return month_fit._evidence(known, h, network.months).value
 
-    _, slope, season, event = month_fit._evidence(known, PRIOR, network.months)
+    found = month_fit._evidence(known, PRIOR, network.months)
     step = 1e-4
     for k in range(6):
         move = step * np.eye(6)[k]
         up, down = PRIOR.with_log(PRIOR.log + move), PRIOR.with_log(PRIOR.log - move)
-        assert slope[k] == pytest.approx((value(up) - value(down)) / (2 * step), rel=1e-4)
-    for name, slopes, at in (("season_pace", season, 9), ("event_pace", event, 12)):
+        expected = (value(up) - value(down)) / (2 * step)
+        assert found.by_number[k] == pytest.approx(expected, rel=1e-4)
+    for k in range(3):
+        move = step * np.eye(3)[k]
+        up, down = (PRIOR.with_burst(PRIOR.log_burst + s * move) for s in (1, -1))
+        expected = (value(up) - value(down)) / (2 * step)
+        assert found.by_burst[k] == pytest.approx(expected, rel=1e-3)
+    for name, slopes, at in (
+        ("season_pace", found.by_season, 9), ("event_pace", found.by_event, 12),
+    ):
         sides = []
         for sign in (1, -1):
             pace = np.array(getattr(PRIOR, name))

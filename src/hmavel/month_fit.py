@@ -22,6 +22,7 @@ from hmavel.month_kernel import (
     Hyperparameters,
     matern,
     month_prior,
+    season_gain,
     season_phase,
     season_shape,
 )
@@ -41,6 +42,11 @@ _SEASON_KEEPS, _EVENT_KEEPS = 0.08, 0.3
 #: Where the search starts (season and event, m/yr, and the season's shape): a quiet cell, a
 #: round season, a short speed-up, an event.
 _STARTS = ((1.0, 1.0, 0.9), (30.0, 3.0, 0.9), (30.0, 3.0, 0.2), (3.0, 100.0, 0.9))
+#: Of the burst: log size, time of year, log width; medians (any time) and spreads.
+_BURST = np.array([np.log(2.0), 0.0, np.log(0.05)])
+_BURST_SPREAD = np.array([0.8, 1.0, 0.5])
+#: Log evidence that the burst must bring.
+_BURST_PRICE = 5.0
 #: Log evidence that the clocks together must bring.
 _CLOCK_PRICE = 1.2
 #: Log evidence that another class must bring.
@@ -106,7 +112,17 @@ def _refined(
     known = [_information(cell, scenes, prior.design, unresolved) for cell in cells]
     plain, even = _climb(known, h, network.months)
     paced, uneven = _climb(known, even, network.months, clocks=True)
-    return uneven if plain - paced > _CLOCK_PRICE else even
+    value, best = (paced, uneven) if plain - paced > _CLOCK_PRICE else (plain, even)
+    starts = [
+        replace(even, shape=shape, burst=4.0, burst_at=time, burst_width=0.05, season=0.5 * even.season)
+        for time in (np.arange(24) + 0.5) / 24
+        for shape in _SHAPES
+    ]
+    start = min(starts, key=lambda h: _evidence(known, h, network.months).value)
+    sudden, burst = _climb(known, start, network.months, clocks=True, burst=True)
+    DEBUG.append((plain, paced, sudden, burst))
+    return burst if value - sudden > _BURST_PRICE else best
+DEBUG = []
 
 
 def _trimmed(cell: Cell) -> Cell:
@@ -157,7 +173,7 @@ def _sort_into_classes(
     count = len(known)
     if count == 1:
         return np.zeros(1, dtype=np.intp)
-    score = np.array([[-_evidence([k], h, months)[0] for h in single] for k in known])
+    score = np.array([[-_evidence([k], h, months).value for h in single] for k in known])
     chosen = [int(np.argmax(score.sum(axis=0)))]
     while len(chosen) < min(_MOST_CLASSES, count):
         best = score[:, chosen].max(axis=1)
@@ -179,38 +195,63 @@ def _climb(
     months: TimeArray,
     *,
     clocks: bool = False,
+    burst: bool = False,
 ) -> tuple[float, Hyperparameters]:
-    """Follow the slope of the evidence, times the log-normal priors, from ``start``."""
+    """Follow the slope of the evidence, times the log-normal priors, from ``start``.
+
+    ``clocks`` sets the paces free as well, ``burst`` the three numbers of the burst.
+    """
     n = len(months)
     nearest = min(_SHAPES, key=lambda shape: abs(np.log(shape / start.shape)))
     typical, k = replace(TYPICAL, shape=nearest).log, len(SPREAD)
     season_root, event_root = _pace_root(SEASON_STEPS, 24, circular=True), _pace_root(n, 12)
+    if start.event_from is not None:
+        # Later clocks are counted from where the first ones stand.
+        event_base, season_base = start.event_log_pace(months), start.season_log_pace()
+    else:
+        event_base, season_base = np.zeros(n), np.zeros(SEASON_STEPS)
+    event_at = k + SEASON_STEPS
+    burst_at = event_at + n if clocks else k
 
     def at(x: FloatArray) -> Hyperparameters:
         h = start.with_log(typical + SPREAD * x[:k])
-        if not clocks:
-            return h
-        season = np.exp(season_root @ x[k : k + SEASON_STEPS])
-        event = np.exp(event_root @ x[k + SEASON_STEPS :])
-        return replace(
-            h, season_pace=tuple(season), event_pace=tuple(event), event_from=months[0]
-        )
+        if clocks:
+            h = replace(
+                h,
+                season_pace=tuple(np.exp(season_root @ x[k:event_at])),
+                event_pace=tuple(np.exp(event_root @ x[event_at:burst_at])),
+                event_from=months[0],
+            )
+        return h.with_burst(_BURST + _BURST_SPREAD * x[burst_at:]) if burst else h
 
     def objective(x: FloatArray) -> tuple[float, FloatArray]:
-        value, slope, by_season, by_event = _evidence(cells, at(x), months)
-        slopes = [slope * SPREAD]
+        found = _evidence(cells, at(x), months)
+        slopes = [found.by_number * SPREAD]
         if clocks:
-            slopes += [season_root.T @ by_season, event_root.T @ by_event]
-        return value + 0.5 * float(x @ x), np.concatenate(slopes) + x
+            slopes += [season_root.T @ found.by_season, event_root.T @ found.by_event]
+        if burst:
+            slopes.append(found.by_burst * _BURST_SPREAD)
+        price = x.copy()
+        if burst:
+            price[burst_at + 1] = 0.0  # any time of year is as likely
+        return found.value + 0.5 * float(price @ price), np.concatenate(slopes) + price
 
-    first = np.zeros(k + (SEASON_STEPS + n if clocks else 0))
+    first = np.zeros(burst_at + 3 * burst)
     first[:k] = (start.log - typical) / SPREAD
+    if clocks and start.season_pace:
+        first[k:event_at] = linalg.solve_triangular(season_root, season_base, lower=True)
+        first[event_at:burst_at] = linalg.solve_triangular(event_root, event_base, lower=True)
+    if burst:
+        first[burst_at:] = (start.log_burst - _BURST) / _BURST_SPREAD
+    bounds: list[tuple[float | None, float | None]] = [(-5, 5)] * len(first)
+    if burst:
+        bounds[burst_at + 1] = (None, None)
     found = optimize.minimize(
         objective,
         first,
         jac=True,
         method="L-BFGS-B",
-        bounds=[(-5, 5)] * len(first),
+        bounds=bounds,
         options={"maxiter": 60, "ftol": 1e-7, "gtol": 1e-3},
     )
     return float(found.fun), at(found.x)
@@ -227,12 +268,22 @@ def _pace_root(steps: int, per_year: int, *, circular: bool = False) -> FloatArr
     return _PACE_SPREAD * root
 
 
+@dataclass(frozen=True)
+class _Evidence:
+    """Minus the log evidence of all cells, constants aside, and its slopes along ..."""
+
+    value: float
+    by_number: FloatArray  #: ... ``h.log``
+    by_season: FloatArray  #: ... the log pace of the season's clock
+    by_event: FloatArray  #: ... the log pace of the event's clock
+    by_burst: FloatArray  #: ... ``h.log_burst``, 0 without a burst
+
+
 def _evidence(
     cells: Sequence[_Information], h: Hyperparameters, months: TimeArray
-) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-    """Minus the log evidence of all cells, constants aside, and its slopes.
+) -> _Evidence:
+    """Evaluate the evidence and its slopes.
 
-    The slopes are along ``h.log`` and along the log paces of the season's and event's clocks.
     With A = O'C^-1 O, alpha = O'(OKO' + C)^-1 d and W = A - A S A (S the posterior covariance),
     d log p / d theta = (alpha' dK alpha - tr(W dK)) / 2.
     """
@@ -240,6 +291,8 @@ def _evidence(
     calendar = (np.arange(n) + int(months[0].astype(int))) % 12
     phase, phase_slope = season_phase(h.season_log_pace())
     year, apart = season_shape(phase, h.shape)
+    gain, gain_slope = season_gain(h)
+    year *= np.outer(gain, gain)
     lag = linalg.toeplitz(np.arange(n) / 12)
     fade = h.season**2 * np.exp(-lag / h.memory)
     season = _month_means(year)[np.ix_(calendar, calendar)] * fade
@@ -267,10 +320,13 @@ def _evidence(
     pull_year = np.repeat(np.repeat(pull_year, PARTS, axis=0), PARTS, axis=1)
     turn = np.sin(2 * np.pi * (phase[:, None] - phase)) * year
     by_phase = -4 * np.pi / h.shape**2 * np.sum(pull_year * turn, axis=1)
+    by_gain = 2 * np.sum(pull_year * year, axis=1)
     by_clock = -6 * (h.event / h.duration) ** 2 * np.sum(pull * fall * step, axis=1)
     # A month's pace moves its own centre by half, all later ones by the whole.
     later = np.cumsum(by_clock[::-1])[::-1] - by_clock / 2
-    return value, slope, phase_slope.T @ by_phase, later * pace
+    return _Evidence(
+        value, slope, phase_slope.T @ by_phase, later * pace, gain_slope.T @ by_gain
+    )
 
 
 def _month_means(year: FloatArray) -> FloatArray:

@@ -42,6 +42,9 @@ class Hyperparameters:
     duration: float  #: lr, over which an event rises and falls, on the event's clock
     noise: float = 1.0
     season_pace: tuple[float, ...] = ()  #: pace of the season's clock, per half month
+    burst: float = 0.0  #: how much larger the season's sd is at its height than elsewhere
+    burst_at: float = 0.0  #: time of year of that height, 0 ... 1
+    burst_width: float = 0.1  #: its standard deviation in time
     event_pace: tuple[float, ...] = ()  #: pace of the event's clock, per month ...
     event_from: np.datetime64 | None = None  #: ... from this month on; 1 elsewhere
 
@@ -57,6 +60,17 @@ class Hyperparameters:
     def season_log_pace(self) -> FloatArray:
         """Logarithm of the season's pace, (SEASON_STEPS,), beginning with January."""
         return np.log(self.season_pace) if self.season_pace else np.zeros(SEASON_STEPS)
+
+    @property
+    def log_burst(self) -> FloatArray:
+        """Logarithms of the burst's size and width, and its time of year between them."""
+        return np.array([np.log(self.burst), self.burst_at, np.log(self.burst_width)])
+
+    def with_burst(self, values: FloatArray) -> Hyperparameters:
+        """Return a copy with the numbers that ``log_burst`` gives replaced."""
+        size, at, width = values
+        burst, width = float(np.exp(size)), float(np.exp(width))
+        return replace(self, burst=burst, burst_at=float(at) % 1.0, burst_width=width)
 
     def event_log_pace(self, months: TimeArray) -> FloatArray:
         """Logarithm of the event's pace in the given months."""
@@ -95,6 +109,25 @@ def season_shape(phase: FloatArray, shape: float) -> tuple[FloatArray, FloatArra
     return np.exp(-apart), apart
 
 
+def season_gain(h: Hyperparameters) -> tuple[FloatArray, FloatArray]:
+    """Relative size of the season in the parts of the year: 1, and more around the burst.
+
+    Returns
+    -------
+    gain
+        (12 * PARTS,)
+    slope
+        (12 * PARTS, 3): d log gain / d ``log_burst``.
+    """
+    turn = 2 * np.pi * ((np.arange(12 * PARTS) + 0.5) / (12 * PARTS) - h.burst_at)
+    apart = (1 - np.cos(turn)) / (2 * np.pi * h.burst_width) ** 2
+    bump = h.burst * np.exp(-apart)
+    by_time = np.sin(turn) / (2 * np.pi * h.burst_width**2)
+    slope = np.stack([np.ones_like(turn), by_time, 2 * apart], axis=1)
+    gain = 1 + bump
+    return gain, slope * (bump / gain)[:, None]
+
+
 def matern(lag: FloatArray, duration: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Matern-3/2 correlation, x = sqrt(3) |lag| / duration, and exp(-x)."""
     x = np.sqrt(3) / duration * np.abs(lag)
@@ -108,6 +141,8 @@ def fine_covariance(months: TimeArray, h: Hyperparameters) -> FloatArray:
     part = np.arange(n * PARTS)
     calendar = (part + int(months[0].astype(int)) % 12 * PARTS) % (12 * PARTS)
     year, _ = season_shape(season_phase(h.season_log_pace())[0], h.shape)
+    gain, _ = season_gain(h)
+    year *= np.outer(gain, gain)
     decay = np.exp(-part / (12 * PARTS * h.memory))
     out = year[np.ix_(calendar, calendar)]
     out *= h.season**2 * linalg.toeplitz(decay)
