@@ -296,12 +296,16 @@ def _shaped(
         values: NDArray[Any] = getattr(out, name)
         return values.reshape(values.shape[:-1] + shape)
 
+    cov = out.covariance
+    if cov is not None:
+        # Only the view turns: a cell's own months stay together in memory.
+        cov = np.moveaxis(cov, 0, -1).reshape(*cov.shape[1:], *shape)
     return Months(
         months=wanted,
         method=method,
         hyperparameters=() if shared is None else shared.hyperparameters,
         smoothness=None if shared is None else shared.smoothness,
-        covariance=None if out.covariance is None else field("covariance"),
+        covariance=cov,
         cell_class=field("cell_class"),
         v=field("v"),
         sigma=field("sigma"),

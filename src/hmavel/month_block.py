@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from hmavel._types import DAYS_PER_YEAR, ByteArray, FloatArray
@@ -89,7 +88,7 @@ class BlockMonths:
     overlap_mean: FloatArray
     overlap_median: FloatArray
     cell_class: NDArray[np.int16]  #: (cells,)
-    covariance: FloatArray | None  #: (n, n, cells)
+    covariance: FloatArray | None  #: (cells, n, n): each cell's in one piece
 
     @classmethod
     def blank(cls, n: int, cells: int, covariance: bool) -> BlockMonths:
@@ -105,20 +104,23 @@ class BlockMonths:
             overlap_mean=nan[4],
             overlap_median=nan[5],
             cell_class=np.full(cells, -1, np.int16),
-            covariance=np.full((n, n, cells), np.nan) if covariance else None,
+            covariance=np.full((cells, n, n), np.nan) if covariance else None,
         )
 
     def put(
         self, part: BlockMonths, months: NDArray[np.intp], cells: NDArray[np.intp]
     ) -> None:
-        """Write ``part`` into these rows and columns."""
+        """Write ``part`` into these rows and columns; ``cells`` without gaps."""
         at = np.ix_(months, cells)
         for f in fields(self):
             if f.name not in ("cell_class", "covariance"):
                 getattr(self, f.name)[at] = getattr(part, f.name)
         self.cell_class[cells] = part.cell_class
         if self.covariance is not None and part.covariance is not None:
-            self.covariance[np.ix_(months, months, cells)] = part.covariance
+            if len(months) == self.covariance.shape[1]:
+                self.covariance[cells[0] : cells[-1] + 1] = part.covariance
+            else:
+                self.covariance[np.ix_(cells, months, months)] = part.covariance
 
 
 def learn(
@@ -188,9 +190,14 @@ def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonth
         weighted = batch.take(seen)
         if shared.method == "gp":
             weighted, out.cell_class[seen] = _screened(shared, weighted)
-        overlaps, work = network.overlap_years(), Workspace()
+        share, work = np.zeros((len(keep), cells)), Workspace()
+        weight = np.zeros((cells, len(network.first)))
         for i, c in enumerate(seen):
-            _compose_cell(shared, weighted.cell(i), overlaps, work, keep, out, int(c))
+            cell = weighted.cell(i)
+            if shared.method != "overlap":
+                cell = _compose_cell(shared, cell, work, keep, out, share, int(c))
+            weight[c, cell.pairs] = cell.weight
+        _judge(network, weight, share, keep, out)
     blank = out.flag == BLANK
     out.v[blank] = out.sigma[blank] = np.nan
     out.next_correlation[blank] = np.nan
@@ -225,46 +232,63 @@ def _screened(shared: Shared, batch: Batch) -> tuple[Batch, NDArray[np.int16]]:
 def _compose_cell(
     shared: Shared,
     cell: Cell,
-    overlaps: sparse.csr_array,
     work: Workspace,
     keep: NDArray[np.intp],
     out: BlockMonths,
+    share: FloatArray,
     c: int,
+) -> Cell:
+    """Fill column ``c`` of ``out`` and of the share of variance left; return the cell used."""
+    if shared.method == "gp":
+        kind = shared.classes[out.cell_class[c]]
+        posterior = solve(kind.solve, cell, work)
+        lost = kind.solve.prior.lost[keep]
+        prior_variance = kind.prior.variance[keep]
+    else:
+        smoothness = shared.smoothness or 0.0
+        cell = robust_smooth(shared.network, cell, shared.shared, smoothness)
+        posterior = solve_smooth(shared.network, cell, shared.shared, smoothness)
+        lost, prior_variance = np.zeros(len(keep)), np.full(len(keep), np.inf)
+    root = posterior.root[keep]
+    variance = np.einsum("ij,ij->i", root, root) + lost
+    share[:, c] = variance / prior_variance
+    out.v[:, c], out.sigma[:, c] = posterior.mean[keep], np.sqrt(variance)
+    following = np.einsum("ij,ij->i", root[:-1], root[1:])
+    out.next_correlation[:-1, c] = following / np.sqrt(variance[:-1] * variance[1:])
+    if out.covariance is not None:
+        own = np.matmul(root, root.T, out=out.covariance[c])
+        own[np.diag_indices(len(own))] += lost
+    return cell
+
+
+def _judge(
+    network: PairNetwork,
+    weight: FloatArray,
+    share: FloatArray,
+    keep: NDArray[np.intp],
+    out: BlockMonths,
 ) -> None:
-    """Fill column ``c`` of ``out``."""
-    share = np.zeros(len(keep))
-    if shared.method != "overlap":
-        if shared.method == "gp":
-            kind = shared.classes[out.cell_class[c]]
-            posterior = solve(kind.solve, cell, work)
-            lost = kind.solve.prior.lost[keep]
-            prior_variance = kind.prior.variance[keep]
-        else:
-            smoothness = shared.smoothness or 0.0
-            cell = robust_smooth(shared.network, cell, shared.shared, smoothness)
-            posterior = solve_smooth(shared.network, cell, shared.shared, smoothness)
-            lost, prior_variance = np.zeros(len(keep)), np.full(len(keep), np.inf)
-        root = posterior.root[keep]
-        variance = np.einsum("ij,ij->i", root, root) + lost
-        share = variance / prior_variance
-        out.v[:, c], out.sigma[:, c] = posterior.mean[keep], np.sqrt(variance)
-        following = np.einsum("ij,ij->i", root[:-1], root[1:])
-        out.next_correlation[:-1, c] = following / np.sqrt(variance[:-1] * variance[1:])
-        if out.covariance is not None:
-            out.covariance[:, :, c] = root @ root.T + np.diag(lost)
-    whole = len(cell.pairs) == overlaps.shape[0]
-    touching = overlaps if whole else overlaps[cell.pairs]
-    weighted = touching.T @ cell.weight
-    out.count[:, c] = (weighted * DAYS_PER_YEAR / shared.network.month_days)[keep]
-    shortest = np.full(overlaps.shape[1], np.inf)
-    baseline = np.repeat(shared.network.baseline_days[cell.pairs], np.diff(touching.indptr))
-    used = np.repeat(cell.weight >= USED, np.diff(touching.indptr)) & (touching.data > 0)
-    np.minimum.at(shortest, touching.indices[used], baseline[used])
-    shortest = shortest[keep]
+    """Count the pairs of every month, find the shortest, and set the flags.
+
+    ``weight`` (cells, p), 0 where a pair was not seen; ``share`` (n, cells) of the prior's
+    variance that the pairs left.
+    """
+    overlap = network.overlap_years()
+    effective = (overlap.T @ weight.T) * DAYS_PER_YEAR / network.month_days[:, None]
+    used, baseline = weight.T >= USED, network.baseline_days
+    months = overlap.tocsc()
+    shortest = np.full(share.shape, np.inf)
+    for at, k in enumerate(keep):
+        some = slice(months.indptr[k], months.indptr[k + 1])
+        i = months.indices[some][months.data[some] > 0]
+        if len(i):
+            days = np.where(used[i], baseline[i, None], np.inf)
+            shortest[at] = days.min(axis=0)
+    out.count[:] = effective[keep]
     measured = (share <= MEASURED_SHARE) & (shortest <= MEASURED_DAYS)
-    out.flag[:, c] = np.where(measured, MEASURED, REGULARISED)
-    out.flag[np.isinf(shortest), c] = BLANK
-    out.shortest_days[:, c] = np.where(np.isinf(shortest), np.nan, shortest)
+    out.flag[:] = np.where(measured, MEASURED, REGULARISED)
+    out.flag[np.isinf(shortest)] = BLANK
+    out.shortest_days[:] = np.where(np.isinf(shortest), np.nan, shortest)
 
 
 def _first(shared: Shared, batch: Batch) -> Batch:

@@ -8,24 +8,16 @@ its pairs are most probable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, optimize, sparse
+from scipy import linalg, optimize
 
 from hmavel._types import FloatArray, TimeArray
+from hmavel.month_evidence import Information, evidence, information
 from hmavel.month_gp import Cell, Design, SceneErrors
-from hmavel.month_kernel import (
-    PARTS,
-    SEASON_STEPS,
-    Hyperparameters,
-    matern,
-    month_prior,
-    season_gain,
-    season_phase,
-    season_shape,
-)
+from hmavel.month_kernel import SEASON_STEPS, Hyperparameters, month_prior
 from hmavel.month_screen import reweigh_cell
 from hmavel.network import PairNetwork
 
@@ -33,7 +25,9 @@ from hmavel.network import PairNetwork
 TYPICAL = Hyperparameters(
     level=1000.0, season=5.0, shape=0.8, memory=10.0, event=5.0, duration=0.4, noise=1.0
 )
-SPREAD = np.array([1.5, 0.5, 0.8, 1.5, 0.6, 0.15])
+SPREAD = np.array([2.0, 0.5, 1.0, 2.0, 0.6, 0.15])
+#: Standard deviations that the search may go from the median.
+_FARTHEST = 4.0
 #: A season is round or a short speed-up: two medians of its shape, the likelier is taken.
 _SHAPES = (0.9, 0.2)
 #: Standard deviation of the log pace of the clocks, and the time over which it is kept, years.
@@ -43,10 +37,10 @@ _SEASON_KEEPS, _EVENT_KEEPS = 0.08, 0.3
 #: round season, a short speed-up, an event.
 _STARTS = ((1.0, 1.0, 0.9), (30.0, 3.0, 0.9), (30.0, 3.0, 0.2), (3.0, 100.0, 0.9))
 #: Of the burst: log size, time of year, log width; medians (any time) and spreads.
-_BURST = np.array([np.log(2.0), 0.0, np.log(0.05)])
-_BURST_SPREAD = np.array([0.8, 1.0, 0.5])
+_BURST = np.array([np.log(3.0), 0.0, np.log(0.05)])
+_BURST_SPREAD = np.array([1.0, 1.0, 0.5])
 #: Log evidence that the burst must bring.
-_BURST_PRICE = 5.0
+_BURST_PRICE = 5.5
 #: Log evidence that the clocks together must bring.
 _CLOCK_PRICE = 1.2
 #: Log evidence that another class must bring.
@@ -80,7 +74,7 @@ def learn_classes(
     overlap = network.overlap_years().toarray()
     nothing = np.zeros(len(overlap))
     cells = [_trimmed(cell) for cell in cells]
-    known = [_information(cell, scenes, overlap, nothing) for cell in cells]
+    known = [information(cell, scenes, overlap, nothing) for cell in cells]
     starts = [
         replace(TYPICAL, level=level, season=season, event=event, shape=shape)
         for season, event, shape in _STARTS
@@ -109,20 +103,28 @@ def _refined(
     cells = [_trimmed(reweigh_cell(Design(prior, scenes), cell)) for cell in cells]
     # The search scales all of C by noise^2, of which this part is not stated error.
     unresolved = prior.unresolved / h.noise**2
-    known = [_information(cell, scenes, prior.design, unresolved) for cell in cells]
+    known = [information(cell, scenes, prior.design, unresolved) for cell in cells]
     plain, even = _climb(known, h, network.months)
     paced, uneven = _climb(known, even, network.months, clocks=True)
     value, best = (paced, uneven) if plain - paced > _CLOCK_PRICE else (plain, even)
-    starts = [
-        replace(even, shape=shape, burst=4.0, burst_at=time, burst_width=0.05, season=0.5 * even.season)
-        for time in (np.arange(24) + 0.5) / 24
+    start = _likeliest_burst(known, even, network.months)
+    sudden, burst = _climb(known, start, network.months, clocks=True, burst=True)
+    return burst if value - sudden > _BURST_PRICE else best
+
+
+def _likeliest_burst(
+    cells: Sequence[Information], h: Hyperparameters, months: TimeArray
+) -> Hyperparameters:
+    """Try a burst in every half month: the evidence has a summit for each."""
+    size, _, width = np.exp(_BURST)
+    tries = [
+        replace(
+            h, shape=shape, season=0.5 * h.season, burst=size, burst_at=time, burst_width=width
+        )
+        for time in (np.arange(SEASON_STEPS) + 0.5) / SEASON_STEPS
         for shape in _SHAPES
     ]
-    start = min(starts, key=lambda h: _evidence(known, h, network.months).value)
-    sudden, burst = _climb(known, start, network.months, clocks=True, burst=True)
-    DEBUG.append((plain, paced, sudden, burst))
-    return burst if value - sudden > _BURST_PRICE else best
-DEBUG = []
+    return min(tries, key=lambda one: evidence(cells, one, months).value)
 
 
 def _trimmed(cell: Cell) -> Cell:
@@ -132,40 +134,8 @@ def _trimmed(cell: Cell) -> Cell:
     return Cell(cell.pairs[some], cell.d[some], cell.variance[some], cell.weight[some])
 
 
-@dataclass(frozen=True)
-class _Information:
-    """What the pairs of a cell say about months, whatever the prior."""
-
-    matrix: FloatArray  #: (n, n) O' C^-1 O
-    vector: FloatArray  #: (n,) O' C^-1 d
-    square: float  #: d' C^-1 d
-    log_det: float  #: log |C|
-    count: int
-
-
-def _information(
-    cell: Cell, scenes: SceneErrors, design: FloatArray, unresolved: FloatArray
-) -> _Information:
-    i = cell.pairs
-    w = cell.weight / (cell.variance + scenes.variance[i] + unresolved[i])
-    columns = np.hstack([design[i], cell.d[:, None]])
-    normal = (columns * w[:, None]).T @ columns
-    log_det = -np.log(w).sum()
-    if scenes.count:
-        matrix = scenes.matrix(i)
-        weighted = (sparse.diags_array(w) @ matrix).T.tocsr()
-        inner = (weighted @ matrix).toarray() + np.eye(scenes.count)
-        factor = linalg.cholesky(inner, lower=True)
-        cross = linalg.solve_triangular(factor, weighted @ columns, lower=True)
-        normal -= cross.T @ cross
-        log_det += 2 * np.log(np.diag(factor)).sum()
-    return _Information(
-        normal[:-1, :-1], normal[:-1, -1], float(normal[-1, -1]), float(log_det), len(i)
-    )
-
-
 def _sort_into_classes(
-    known: Sequence[_Information],
+    known: Sequence[Information],
     single: Sequence[Hyperparameters],
     months: TimeArray,
 ) -> NDArray[np.intp]:
@@ -173,7 +143,7 @@ def _sort_into_classes(
     count = len(known)
     if count == 1:
         return np.zeros(1, dtype=np.intp)
-    score = np.array([[-_evidence([k], h, months).value for h in single] for k in known])
+    score = np.array([[-evidence([k], h, months).value for h in single] for k in known])
     chosen = [int(np.argmax(score.sum(axis=0)))]
     while len(chosen) < min(_MOST_CLASSES, count):
         best = score[:, chosen].max(axis=1)
@@ -190,7 +160,7 @@ def _value(result: tuple[float, Hyperparameters]) -> float:
 
 
 def _climb(
-    cells: Sequence[_Information],
+    cells: Sequence[Information],
     start: Hyperparameters,
     months: TimeArray,
     *,
@@ -225,7 +195,7 @@ def _climb(
         return h.with_burst(_BURST + _BURST_SPREAD * x[burst_at:]) if burst else h
 
     def objective(x: FloatArray) -> tuple[float, FloatArray]:
-        found = _evidence(cells, at(x), months)
+        found = evidence(cells, at(x), months)
         slopes = [found.by_number * SPREAD]
         if clocks:
             slopes += [season_root.T @ found.by_season, event_root.T @ found.by_event]
@@ -243,7 +213,7 @@ def _climb(
         first[event_at:burst_at] = linalg.solve_triangular(event_root, event_base, lower=True)
     if burst:
         first[burst_at:] = (start.log_burst - _BURST) / _BURST_SPREAD
-    bounds: list[tuple[float | None, float | None]] = [(-5, 5)] * len(first)
+    bounds: list[tuple[float | None, float | None]] = [(-_FARTHEST, _FARTHEST)] * len(first)
     if burst:
         bounds[burst_at + 1] = (None, None)
     found = optimize.minimize(
@@ -266,97 +236,3 @@ def _pace_root(steps: int, per_year: int, *, circular: bool = False) -> FloatArr
         correlation = np.exp(-lag / _EVENT_KEEPS)
     root: FloatArray = linalg.cholesky(linalg.toeplitz(correlation), lower=True)
     return _PACE_SPREAD * root
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """Minus the log evidence of all cells, constants aside, and its slopes along ..."""
-
-    value: float
-    by_number: FloatArray  #: ... ``h.log``
-    by_season: FloatArray  #: ... the log pace of the season's clock
-    by_event: FloatArray  #: ... the log pace of the event's clock
-    by_burst: FloatArray  #: ... ``h.log_burst``, 0 without a burst
-
-
-def _evidence(
-    cells: Sequence[_Information], h: Hyperparameters, months: TimeArray
-) -> _Evidence:
-    """Evaluate the evidence and its slopes.
-
-    With A = O'C^-1 O, alpha = O'(OKO' + C)^-1 d and W = A - A S A (S the posterior covariance),
-    d log p / d theta = (alpha' dK alpha - tr(W dK)) / 2.
-    """
-    n = len(months)
-    calendar = (np.arange(n) + int(months[0].astype(int))) % 12
-    phase, phase_slope = season_phase(h.season_log_pace())
-    year, apart = season_shape(phase, h.shape)
-    gain, gain_slope = season_gain(h)
-    year *= np.outer(gain, gain)
-    lag = linalg.toeplitz(np.arange(n) / 12)
-    fade = h.season**2 * np.exp(-lag / h.memory)
-    season = _month_means(year)[np.ix_(calendar, calendar)] * fade
-    pace = np.exp(h.event_log_pace(months)) / 12
-    clock = np.cumsum(pace) - pace / 2
-    step = clock[:, None] - clock
-    event, x, fall = matern(step, h.duration)
-    covariance = season + h.event**2 * event + h.level**2
-    # The second keeps the factorisation going where level and season are far apart.
-    covariance[np.diag_indices(n)] += 1e-6 * (h.season**2 + h.event**2) + 1e-12 * h.level**2
-
-    value, noise_slope, pull = _sum_over_cells(cells, covariance, h.noise)
-    pull *= -0.5
-    slope = np.empty(6)
-    slope[0] = 2 * np.sum(pull * season)
-    by_shape = _month_means(2 * apart * year)[np.ix_(calendar, calendar)]
-    slope[1] = np.sum(pull * fade * by_shape)
-    slope[2] = np.sum(pull * season * lag) / h.memory
-    slope[3] = 2 * h.event**2 * np.sum(pull * event)
-    slope[4] = h.event**2 * np.sum(pull * fall * x**2)
-    slope[5] = noise_slope
-
-    in_month = np.eye(12)[calendar]
-    pull_year = in_month.T @ (pull * fade) @ in_month / PARTS**2
-    pull_year = np.repeat(np.repeat(pull_year, PARTS, axis=0), PARTS, axis=1)
-    turn = np.sin(2 * np.pi * (phase[:, None] - phase)) * year
-    by_phase = -4 * np.pi / h.shape**2 * np.sum(pull_year * turn, axis=1)
-    by_gain = 2 * np.sum(pull_year * year, axis=1)
-    by_clock = -6 * (h.event / h.duration) ** 2 * np.sum(pull * fall * step, axis=1)
-    # A month's pace moves its own centre by half, all later ones by the whole.
-    later = np.cumsum(by_clock[::-1])[::-1] - by_clock / 2
-    return _Evidence(
-        value, slope, phase_slope.T @ by_phase, later * pace, gain_slope.T @ by_gain
-    )
-
-
-def _month_means(year: FloatArray) -> FloatArray:
-    return np.asarray(year.reshape(12, PARTS, 12, PARTS).mean(axis=(1, 3)))
-
-
-def _sum_over_cells(
-    cells: Sequence[_Information], covariance: FloatArray, noise: float
-) -> tuple[float, float, FloatArray]:
-    """Minus log evidence, its slope along log noise, and the sum of alpha alpha' - W."""
-    n = len(covariance)
-    root = linalg.cholesky(covariance, lower=True)
-    f2 = noise**2
-    value: float = 0.0
-    noise_slope: float = 0.0
-    pull: FloatArray = np.zeros((n, n))
-    for c in cells:
-        a, b = c.matrix / f2, c.vector / f2
-        inner = root.T @ a @ root
-        inner[np.diag_indices(n)] += 1.0
-        factor = linalg.cholesky(inner, lower=True, overwrite_a=True)
-        x = linalg.solve_triangular(factor, root.T, lower=True).T
-        mean = x @ (x.T @ b)
-        log_det = 2 * np.log(np.diag(factor)).sum() + c.log_det + c.count * np.log(f2)
-        quad = c.square / f2 - b @ mean
-        value += 0.5 * float(quad + log_det)
-        ax = a @ x
-        gain = a - ax @ ax.T
-        alpha = b - a @ mean
-        pull += np.outer(alpha, alpha) - gain
-        noise_slope -= float(quad - alpha @ covariance @ alpha)
-        noise_slope += float(c.count - np.einsum("ij,ij->", gain, covariance))
-    return value, noise_slope, pull

@@ -143,7 +143,7 @@ def fine_covariance(months: TimeArray, h: Hyperparameters) -> FloatArray:
     year, _ = season_shape(season_phase(h.season_log_pace())[0], h.shape)
     gain, _ = season_gain(h)
     year *= np.outer(gain, gain)
-    decay = np.exp(-part / (12 * PARTS * h.memory))
+    decay, _, _ = matern(part / (12 * PARTS), h.memory)
     out = year[np.ix_(calendar, calendar)]
     out *= h.season**2 * linalg.toeplitz(decay)
     pace = np.repeat(np.exp(h.event_log_pace(months)), PARTS) / (12 * PARTS)
