@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 from hmavel import parallel
 from hmavel._types import ByteArray, FloatArray, TimeArray
 from hmavel.errors import HmavelError
-from hmavel.month_block import BlockMonths, Method, Shared, block_months, learn
+from hmavel.month_block import (
+    BlockMonths,
+    Method,
+    Shared,
+    block_months,
+    learn,
+    shared_error,
+)
 from hmavel.month_gp import scene_errors
 from hmavel.month_kernel import Hyperparameters
 from hmavel.network import pair_network
@@ -45,6 +53,7 @@ class Months:
     hyperparameters: tuple[Hyperparameters, ...]  #: of each class of cells (gp)
     cell_class: NDArray[np.int16]  #: () or (rows, cols): index of its class, -1 = none
     smoothness: float | None  #: what was used (smooth)
+    scene_sigma: float  #: what was used, m
     covariance: FloatArray | None  #: (n_months, n_months[, rows, cols]), when asked for
 
 
@@ -56,7 +65,7 @@ def compose_months(
     *,
     months: ArrayLike | None = None,
     method: Method = "gp",
-    scene_sigma: float | None = None,
+    scene_sigma: float | Literal["learn"] | None = None,
     smoothness: float | None = None,
     hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None = None,
     covariance: bool = False,
@@ -81,7 +90,8 @@ def compose_months(
         ``"gp"``: Gaussian process; ``"smooth"``: small second differences; ``"overlap"``:
         weighted median of the pairs that touch the month.
     scene_sigma
-        Error of a scene's position that all its pairs share, 1 sigma, metres; None = none.
+        Error of a scene's position that all its pairs share, 1 sigma, metres; None = none,
+        ``"learn"`` = by marginal likelihood from six of the cells.
     smoothness
         For ``"smooth"``: 1 / (typical second difference of months, m/yr); None = chosen by
         marginal likelihood.
@@ -155,6 +165,8 @@ def compose_months(
         wanted = network.months
     offset = (wanted - network.months[0]).astype(int)
     there = np.flatnonzero((offset >= 0) & (offset < len(network.months)))
+    if scene_sigma == "learn":
+        scene_sigma = shared_error(network, v2, sigma2)
     scenes = scene_errors(network, scene_sigma or 0.0)
     shared = Shared(
         network,
@@ -175,13 +187,14 @@ def compose_months(
 
 
 def _check_options(
-    method: str, scene_sigma: float | None, smoothness: float | None, hyperparameters: object
+    method: str, scene_sigma: object, smoothness: float | None, hyperparameters: object
 ) -> None:
     if method not in METHODS:
         raise ValueError(f"month method: expected one of {METHODS}, got {method!r}; choose one")
-    if scene_sigma is not None and not (0 <= scene_sigma < np.inf):
+    known = isinstance(scene_sigma, Real) and 0 <= float(scene_sigma) < np.inf
+    if not (scene_sigma is None or scene_sigma == "learn" or known):
         raise ValueError(
-            f"month scene_sigma: expected metres >= 0, got {scene_sigma}; "
+            f"month scene_sigma: expected metres >= 0 or 'learn', got {scene_sigma!r}; "
             "None means no shared error"
         )
     if smoothness is not None and (method != "smooth" or not (0 < smoothness < np.inf)):
@@ -305,6 +318,7 @@ def _shaped(
         method=method,
         hyperparameters=() if shared is None else shared.hyperparameters,
         smoothness=None if shared is None else shared.smoothness,
+        scene_sigma=0.0 if shared is None else shared.shared.sigma,
         covariance=cov,
         cell_class=field("cell_class"),
         v=field("v"),

@@ -10,8 +10,16 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from hmavel._types import DAYS_PER_YEAR, ByteArray, FloatArray
-from hmavel.month_fit import learn_classes
-from hmavel.month_gp import Cell, Design, SceneErrors, Workspace, log_evidence, solve
+from hmavel.month_fit import learn_classes, learn_scene_sigma
+from hmavel.month_gp import (
+    Cell,
+    Design,
+    SceneErrors,
+    Workspace,
+    log_evidence,
+    scene_errors,
+    solve,
+)
 from hmavel.month_kernel import Hyperparameters, MonthPrior, month_prior
 from hmavel.month_overlap import overlap_months
 from hmavel.month_screen import (
@@ -35,6 +43,8 @@ MEASURED_SHARE = 0.5
 MEASURED_DAYS = 96.0
 #: Cells that the prior is learnt from.
 SAMPLE = 16
+#: Cells that the scenes' shared error is learnt from, when it is not given.
+_SCENE_SAMPLE = 6
 #: The level's standard deviation: this many times the sample's own, and at least so many m/yr.
 _LEVEL_FACTOR = 10.0
 _LEVEL_LEAST = 100.0
@@ -159,6 +169,22 @@ def learn(
         typical = float(np.median(np.concatenate([cell.variance for cell in sample])))
         classes = tuple(_class(shared, h, typical) for h in hyperparameters)
         return replace(shared, classes=classes)
+
+
+def shared_error(network: PairNetwork, v: FloatArray, sigma: FloatArray) -> float:
+    """Learn the scenes' shared error, m, from a few cells of ``v``, ``sigma`` (p, cells)."""
+    with threadpool_limits(1):
+        some = sample_cells(v, _SCENE_SAMPLE)
+        batch = make_batch(network, *network.merged(v[:, some], sigma[:, some]))
+        speeds = _speeds(network, batch)
+        level = max(_LEVEL_FACTOR * float(np.sqrt(np.mean(speeds**2))), _LEVEL_LEAST)
+        typical = float(np.sqrt(np.median(batch.variance[batch.valid])))
+        # Until it is known, half of a match's error stands for it where pairs are judged.
+        half = scene_errors(network, 0.5 * typical, shared=False)
+        loose = loose_prior(network, level, float(speeds.max()))
+        batch = first_weights(loose, half, batch)
+        cells = [batch.cell(c) for c in range(len(some))]
+        return learn_scene_sigma(network, cells, level, typical)
 
 
 def sample_cells(v: FloatArray, size: int = SAMPLE) -> NDArray[np.intp]:

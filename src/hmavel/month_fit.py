@@ -16,16 +16,16 @@ from scipy import linalg, optimize
 
 from hmavel._types import FloatArray, TimeArray
 from hmavel.month_evidence import Information, evidence, information
-from hmavel.month_gp import Cell, Design, SceneErrors
+from hmavel.month_gp import Cell, Design, SceneErrors, leave_out, scene_errors
 from hmavel.month_kernel import SEASON_STEPS, Hyperparameters, month_prior
-from hmavel.month_screen import reweigh_cell
+from hmavel.month_screen import USED, match_weights, reweigh_cell
 from hmavel.network import PairNetwork
 
 #: Medians of the log-normal priors, and the standard deviations of their logarithms.
 TYPICAL = Hyperparameters(
     level=1000.0, season=5.0, shape=0.8, memory=10.0, event=5.0, duration=0.4, noise=1.0
 )
-SPREAD = np.array([2.0, 0.5, 1.0, 2.0, 0.6, 0.15])
+SPREAD = np.array([2.0, 0.5, 1.0, 2.0, 0.6, 0.4])
 #: Standard deviations that the search may go from the median.
 _FARTHEST = 4.0
 #: A season is round or a short speed-up: two medians of its shape, the likelier is taken.
@@ -46,6 +46,10 @@ _CLOCK_PRICE = 1.2
 #: Log evidence that another class must bring.
 _CLASS_PRICE = 12.0
 _MOST_CLASSES = 4
+#: Rounds and least number of misfits by which the noise is calibrated; median of |z|.
+_CALIBRATIONS, _FEW, _HALF_NORMAL = 2, 30, 0.6745
+#: Errors of scenes that are tried, as shares of the typical stated error of a match.
+_SCENE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.9, 1.3, 2.0)
 #: Pairs that are certainly false say nothing and only cost time.
 _HOPELESS = 1e-3
 #: Pairs of a cell that the prior is learnt from at most, evenly drawn.
@@ -109,7 +113,81 @@ def _refined(
     value, best = (paced, uneven) if plain - paced > _CLOCK_PRICE else (plain, even)
     start = _likeliest_burst(known, even, network.months)
     sudden, burst = _climb(known, start, network.months, clocks=True, burst=True)
-    return burst if value - sudden > _BURST_PRICE else best
+    if value - sudden > _BURST_PRICE:
+        best = burst
+    return _calibrated(network, cells, scenes, best)
+
+
+def _calibrated(
+    network: PairNetwork, cells: Sequence[Cell], scenes: SceneErrors, h: Hyperparameters
+) -> Hyperparameters:
+    """Set the noise by the core of the misfits, each pair held against all others.
+
+    Real errors have longer tails than a Gaussian, to which the evidence stretches the noise;
+    tails are what the weights are for. Nothing changes where the errors are Gaussian.
+    """
+    for _ in range(_CALIBRATIONS):
+        design = Design(month_prior(network, h), scenes)
+        core = []
+        for cell in cells:
+            left = leave_out(design, reweigh_cell(design, cell, 1))
+            z = left.misfit / np.sqrt(left.variance)
+            core.append(z[match_weights(left.misfit, left.variance) >= USED])
+        z = np.concatenate(core)
+        if len(z) < _FEW:
+            return h
+        h = replace(h, noise=h.noise * float(np.median(np.abs(z))) / _HALF_NORMAL)
+    return h
+
+
+def learn_scene_sigma(
+    network: PairNetwork, cells: Sequence[Cell], level: float, typical: float
+) -> float:
+    """Find the error that the pairs of a scene share under which the cells are most probable.
+
+    Parameters
+    ----------
+    cells
+        A few cells, with first weights.
+    level
+        As for ``learn_classes``.
+    typical
+        Median stated error of a match, m: the scale on which is searched.
+
+    Returns
+    -------
+    float
+        m; in the units of the stated errors, whose factor (``Hyperparameters.noise``) is
+        learnt beside it. 0 where sharing explains nothing.
+    """
+    overlap = network.overlap_years().toarray()
+    nothing = np.zeros(len(overlap))
+    cells = [_trimmed(cell) for cell in cells]
+    best = [
+        replace(TYPICAL, level=level, season=season, event=event, shape=shape)
+        for season, event, shape in _STARTS
+    ]
+    prior: list[Hyperparameters | None] = [None] * len(cells)
+    cost = []
+    for share in _SCENE_SHARES:
+        scenes = scene_errors(network, share * typical)
+        total = 0.0
+        for k, cell in enumerate(cells):
+            known = [information(cell, scenes, overlap, nothing)]
+            near = prior[k]
+            starts = best if near is None else [near]
+            climbs = (_climb(known, h, network.months) for h in starts)
+            value, prior[k] = min(climbs, key=_value)
+            total += value
+        cost.append(total)
+    k = int(np.argmin(cost))
+    if k == 0:
+        return 0.0
+    if k == len(cost) - 1:
+        return float(_SCENE_SHARES[k] * typical)
+    at = np.asarray(_SCENE_SHARES[k - 1 : k + 2])
+    square, slope, _ = np.polyfit(at, np.asarray(cost[k - 1 : k + 2]), 2)
+    return float(np.clip(-slope / (2 * square), at[0], at[2]) * typical)
 
 
 def _likeliest_burst(
