@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal
 
 from hmavel import month_evidence, month_gp
 from hmavel.month import compose_months
+from hmavel.month_block import shared_error
 from hmavel.month_gp import Cell, Design, leave_out, predict, scene_errors, solve
 from hmavel.month_kernel import PARTS, Hyperparameters, fine_covariance, month_prior
 from hmavel.month_screen import agree, make_batch
@@ -165,6 +166,27 @@ def test_slope_of_the_evidence(small):
         first = at if name == "season_pace" else at + 2  # the network begins two months earlier
         expected = (sides[0] - sides[1]) / (2 * step)
         assert slopes[first] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_shared_error_of_scenes_is_learnt(seed):
+    sim = nw.simulate(["season"], seed, cells=6, pairs=200, last="2017-01-01")
+    network = pair_network(sim.start, sim.end)
+    found = shared_error(network, sim.v, sim.sigma)
+    assert found == pytest.approx(nw.SCENE_SIGMA, rel=0.3)
+
+
+def test_noise_is_set_by_the_core_of_the_misfits():
+    sim = nw.simulate(["slow"], 3, pairs=300, last="2019-01-01", cells=2)
+    draw = np.random.default_rng(5)
+    years = (sim.end - sim.start) / nw.DAY / nw.YEAR
+    core = draw.normal(0, nw.MATCH_SIGMA, sim.v.shape)
+    tails = np.where(draw.uniform(size=core.shape) < 0.15, 3.0, 1.0)
+    v = 5 + core * tails / years[:, None]
+    shape = (len(v), 1, 2)
+    # Stated errors that are twice too large, as a whole scene's may be for smooth ice.
+    m = compose_months(v.reshape(shape), 2 * sim.sigma.reshape(shape), sim.start, sim.end)
+    assert m.hyperparameters[0].noise == pytest.approx(0.5, rel=0.15)
 
 
 def test_scene_errors_widen_the_error_bar():

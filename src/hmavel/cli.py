@@ -83,6 +83,16 @@ examples:
   hmavel run my.toml --jobs 8
 """
 
+_ITSLIVE_EPILOG = """\
+The pairs are taken as ITS_LIVE has them: their error is what each pair shows on stable
+ground, and what the pairs of one scene share is learnt. The output is that of hmavel run.
+To join them with pairs that hmavel measures, set [itslive] sources in a configuration.
+
+examples:
+  hmavel itslive cube.nc --glaciers rgi.gpkg --out maps
+  hmavel itslive granules/ --glaciers rgi.gpkg --out maps --months 2015-01:2020-12
+"""
+
 _SCENES_EPILOG = """\
 One line per glacier and scene: taken or not, the shares of the outline that are valid,
 cloudy and snow-covered, and the reason. The same table is written to scenes.csv in the
@@ -185,6 +195,19 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
     run.add_argument("--dry-run", action="store_true", help="only show what would be done")
     _add_jobs(run)
+
+    itslive = add("itslive", _itslive, "make the monthly velocity maps of glaciers from pairs "
+                  "of ITS_LIVE", _ITSLIVE_EPILOG)
+    itslive.add_argument("sources", type=Path, nargs="+", metavar="SOURCE",
+                         help="datacubes (NetCDF, Zarr), pair granules or folders of granules")
+    itslive.add_argument("--glaciers", type=Path, required=True, metavar="VECTOR",
+                         help="glacier outlines: RGI 6, RGI 7 or any polygon file with ids")
+    itslive.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    itslive.add_argument("--months", metavar="FIRST:LAST", default=None,
+                         help="such as 2013-04:2024-12 (default: all that a pair touches)")
+    itslive.add_argument("--min-area", type=float, default=0.0, metavar="KM2",
+                         help="only glaciers larger than this (default: 0)")
+    _add_jobs(itslive)
 
     scenes = add("scenes", _scenes, "list the scenes of every glacier, taken or not, and why",
                  _SCENES_EPILOG)
@@ -290,6 +313,29 @@ def _run(arguments: argparse.Namespace) -> int:
         print(report.plan_text(plan))
         return _listed(plan.failures)
     result = workflow.run(settings, jobs=jobs)
+    print(report.run_text(result))
+    return _listed(result.failures)
+
+
+def _itslive(arguments: argparse.Namespace) -> int:
+    from hmavel import config
+
+    months: dict[str, str] = {}
+    if arguments.months:
+        first, _, last = arguments.months.partition(":")
+        months = {"first": first, "last": last}
+    given = {
+        "glaciers": {"inventory": str(arguments.glaciers.absolute()),
+                     "min_area_km2": arguments.min_area},
+        "months": months,
+        "itslive": {"sources": [str(path.absolute()) for path in arguments.sources],
+                    "alone": True},
+        "output": {"folder": str(arguments.out.absolute())},
+    }
+    settings = config.from_dict(given, source="of the command line")
+    from hmavel import report, workflow
+
+    result = workflow.run(settings, jobs=_jobs(arguments))
     print(report.run_text(result))
     return _listed(result.failures)
 

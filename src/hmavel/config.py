@@ -439,6 +439,28 @@ class Months(Stage):
     )
 
 
+class ItsLive(Stage):
+    """Pair velocities of ITS_LIVE as another source of pairs."""
+
+    sources: list[UserPath] = _option(
+        [], "Datacubes (NetCDF, Zarr), pair granules or folders of granules."
+    )
+    alone: bool = _option(
+        False, "Make the months from these only; no Landsat archive is looked at."
+    )
+    scene_sigma_m: float | None = _option(
+        None, "Error that the pairs of one scene share, 1 sigma, where ITS_LIVE takes part; "
+        "not set = learnt from the pairs.", "m", example=1.0, ge=0,
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> ItsLive:
+        if self.alone and not self.sources:
+            got = {"got": "alone = true with no sources"}
+            raise PydanticCustomError("source", "itslive.sources where alone is true", got)
+        return self
+
+
 class Output(Stage):
     """Where the products go, and which."""
 
@@ -469,6 +491,7 @@ class Config(Stage):
     bias: Bias = Bias()
     uncertainty: Uncertainty = Uncertainty()
     months: Months = Months()
+    itslive: ItsLive = ItsLive()
     output: Output = Output()
     run: Run = Run()
 

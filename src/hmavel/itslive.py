@@ -254,6 +254,20 @@ def read_pairs(
     return joined.take(np.sort(unique)), failures
 
 
+def source_epsg(paths: Sequence[str | Path]) -> int | None:
+    """Return the EPSG code of the first source that can be opened, None if none can."""
+    for path in paths:
+        local = Path(path)
+        folder = local.is_dir() and not _is_zarr(local)
+        for file in sorted(local.glob("*.nc")) if folder else [path]:
+            try:
+                with _opened(file) as data:
+                    return int(_grid(file, data).crs.to_epsg())
+            except ReadError:
+                continue
+    return None
+
+
 @contextmanager
 def _opened(path: str | Path) -> Iterator[xr.Dataset]:
     options: dict[str, Any] = {"mask_and_scale": False, "decode_times": True}

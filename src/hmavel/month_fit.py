@@ -47,7 +47,8 @@ _CLOCK_PRICE = 1.2
 _CLASS_PRICE = 12.0
 _MOST_CLASSES = 4
 #: Rounds and least number of misfits by which the noise is calibrated; median of |z|.
-_CALIBRATIONS, _FEW, _HALF_NORMAL = 2, 30, 0.6745
+_CALIBRATIONS, _FEW, _HALF_NORMAL = 2, 60, 0.6745
+_MOST_CHANGE = 2.0
 #: Errors of scenes that are tried, as shares of the typical stated error of a match.
 _SCENE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.9, 1.3, 2.0)
 #: Pairs that are certainly false say nothing and only cost time.
@@ -124,19 +125,23 @@ def _calibrated(
     """Set the noise by the core of the misfits, each pair held against all others.
 
     Real errors have longer tails than a Gaussian, to which the evidence stretches the noise;
-    tails are what the weights are for. Nothing changes where the errors are Gaussian.
+    tails are what the weights are for. Nothing changes where the errors are Gaussian, and
+    nothing by more than a factor of ``_MOST_CHANGE``.
     """
+    learnt = h.noise
     for _ in range(_CALIBRATIONS):
         design = Design(month_prior(network, h), scenes)
-        core = []
+        parts = []
         for cell in cells:
             left = leave_out(design, reweigh_cell(design, cell, 1))
             z = left.misfit / np.sqrt(left.variance)
-            core.append(z[match_weights(left.misfit, left.variance) >= USED])
-        z = np.concatenate(core)
+            parts.append(z[match_weights(left.misfit, left.variance) >= USED])
+        z = np.concatenate(parts)
         if len(z) < _FEW:
             return h
-        h = replace(h, noise=h.noise * float(np.median(np.abs(z))) / _HALF_NORMAL)
+        core_size = float(np.median(np.abs(z))) / _HALF_NORMAL
+        noise = np.clip(h.noise * core_size, learnt / _MOST_CHANGE, learnt * _MOST_CHANGE)
+        h = replace(h, noise=float(noise))
     return h
 
 

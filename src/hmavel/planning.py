@@ -17,6 +17,7 @@ from hmavel.catalogue import FILE, Catalogue
 from hmavel.config import as_json
 from hmavel.errors import ConfigError, GlacierError, HmavelError
 from hmavel.glaciers import read_glaciers, select
+from hmavel.itslive import source_epsg
 from hmavel.outcome import Clock, GlacierPlan, Plan
 from hmavel.pairing import reach_days, select_pairs
 from hmavel.parallel import Failure
@@ -76,6 +77,8 @@ def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
     products that are new or have changed, and decides again only on those, or where an option
     that decisions depend on has changed.
     """
+    if config.itslive.alone:
+        return _plan_alone(config, clock or Clock())
     with Catalogue(config.output.folder / FILE) as catalogue:
         return _plan(config, catalogue, jobs, clock or Clock())
 
@@ -118,6 +121,23 @@ def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan
     for note in notes:
         logger.warning("%s", note)
     return Plan(config.output.folder, glaciers, len(scenes), failures, notes, shared)
+
+
+def _plan_alone(config: Config, clock: Clock) -> Plan:
+    """Lay out the glaciers on the lattice zone of ITS_LIVE's pairs, without any scene."""
+    with clock.stage("find"):
+        inventory = read_glaciers(config.glaciers.inventory)
+        chosen = _choose(inventory, config)
+        epsg = source_epsg(config.itslive.sources)
+    glaciers, failures = [], []
+    for glacier in chosen.itertuples():
+        try:
+            site = _site(glacier, inventory, epsg, config)
+        except HmavelError as error:
+            failures.append(Failure(f"glacier {glacier.id}", str(error), type(error).__name__))
+        else:
+            glaciers.append(GlacierPlan(site, [], [], []))
+    return Plan(config.output.folder, glaciers, 0, failures)
 
 
 def _choose(inventory: GeoDataFrame, config: Config) -> GeoDataFrame:
@@ -222,11 +242,7 @@ def _plan_glacier(
     zones = Counter(int(scene.grid.crs.to_epsg()) for scene in accepted)
     # Of two zones with equally many scenes, the smaller code: the same in every run.
     epsg = min(zones, key=lambda code: (-zones[code], code)) if zones else None
-    site = make_site(
-        glacier, inventory, epsg=epsg, step=config.correlate.step,
-        reach=config.correlate.margin, margin_m=config.glaciers.margin_m,
-        ice_buffer_m=config.glaciers.ice_buffer_m,
-    )
+    site = _site(glacier, inventory, epsg, config)
     rows, scenes = [], []
     for scene, decision in sorted(found.values(), key=lambda item: (item[0].time, item[0].id)):
         row = _scene_row(glacier.id, scene, decision)
@@ -262,6 +278,16 @@ def _pair_options(site: Site, config: Config) -> dict[str, Any]:
         )  # fmt: skip
     logger.info("%s: %.0f m/yr, pairs of at most %.0f days", site.id, speed, longest)
     return options | {"max_days": longest}
+
+
+def _site(
+    glacier: Any, inventory: GeoDataFrame, epsg: int | None, config: Config
+) -> Site:
+    return make_site(
+        glacier, inventory, epsg=epsg, step=config.correlate.step,
+        reach=config.correlate.margin, margin_m=config.glaciers.margin_m,
+        ice_buffer_m=config.glaciers.ice_buffer_m,
+    )
 
 
 def _scene_row(glacier: str, scene: Scene, decision: Decision) -> Row:

@@ -23,6 +23,7 @@ from hmavel.atomic import write_text
 from hmavel.config import as_json, to_toml
 from hmavel.consistency import doubtful
 from hmavel.errors import HmavelError
+from hmavel.joined import facts_of, itslive_pairs, join, rows_of
 from hmavel.month import Months, compose_months
 from hmavel.outcome import (
     FAILURE_COLUMNS,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from hmavel._types import BoolArray, FloatArray, TimeArray
     from hmavel.config import Config
+    from hmavel.itslive import PairStack
     from hmavel.outcome import Row
     from hmavel.pairing import PairChoice
 
@@ -131,12 +133,23 @@ def process_glacier(
         rows.append(result)
     used = [row for row in rows if row["state"] == "used"]
     made = sum(1 for row in rows if row.pop("made", False))
-    if not used:
+    other: PairStack | None = None
+    if config.itslive.sources:
+        with clock.stage("read"):
+            read = partial(itslive_pairs, config.itslive.sources, site)
+            taken = parallel.attempt(read, f"ITS_LIVE's pairs of {site.id}")
+        if isinstance(taken, Failure):
+            failures.append(taken)
+        else:
+            other, unread = taken
+            failures += unread
+            rows += rows_of(other, site)
+    if not used and (other is None or len(other.start) == 0):
         failures.append(_failure(f"glacier {site.id}", nothing_used(site.id, rows)))
         return GlacierResult(site.id, rows, folder, 0, made, "", failures)
     compose = partial(
-        compose_glacier, glacier, used=used, folder=folder, config=config, plan=plan,
-        jobs=jobs, clock=clock,
+        compose_glacier, glacier, used=used, other=other, folder=folder, config=config,
+        plan=plan, jobs=jobs, clock=clock,
     )
     months = parallel.attempt(compose, f"months of {site.id}")
     if isinstance(months, Failure):
@@ -198,19 +211,23 @@ def compose_glacier(
     plan: Plan,
     jobs: int,
     clock: Clock,
+    other: PairStack | None = None,
 ) -> tuple[str, int]:
     """Turn a glacier's pairs into its monthly files; return their fingerprint and number.
 
-    Only cells on the glacier are composed. The record that the months are done is removed
-    before the first file is written and comes back after the last.
+    ``other`` are pairs of ITS_LIVE, on the glacier's grid. Only cells on the glacier are
+    composed. The record that the months are done is removed before the first file is written
+    and comes back after the last.
     """
     site = glacier.site
-    times = [(row["start"], row["end"]) for row in used]
-    months = _months(config, plan)
+    start = np.array([row["start"] for row in used], "datetime64[ms]")
+    end = np.array([row["end"] for row in used], "datetime64[ms]")
+    months = _months(config, plan, other)
     expected = state.fingerprint(
         __version__, as_json(config.months), config.pairs.short_days,
         [str(months[0]), len(months)],
         sorted(row[state.KEY] for row in used),
+        [as_json(config.itslive), facts_of(config.itslive.sources)] if other else [],
     )
     record = folder / "months.json"
     before = state.read_record(record)
@@ -218,8 +235,12 @@ def compose_glacier(
         return expected, len(months)
     record.unlink(missing_ok=True)
     with clock.stage("months"):
-        start, end = (np.asarray(t, "datetime64[ms]") for t in zip(*times, strict=True))
         stack = _read_pairs(folder / "pairs", used, site.ice)
+        scene_sigma: Any = config.months.scene_sigma_m
+        if other is not None:
+            stack, start, end = join(stack, start, end, other, site.ice)
+            scene_sigma = config.itslive.scene_sigma_m
+            scene_sigma = "learn" if scene_sigma is None else scene_sigma
         wrong = doubtful(
             **stack, start=start, end=end, short_days=config.pairs.short_days,
             limit=config.months.max_disagreement, far_m=config.months.far_m,
@@ -229,7 +250,7 @@ def compose_glacier(
         for axis in ("vx", "vy"):
             on_ice = compose_months(
                 stack[axis], stack[f"sigma_{axis}"], start, end, months=months,
-                method=config.months.method, scene_sigma=config.months.scene_sigma_m,
+                method=config.months.method, scene_sigma=scene_sigma,
                 smoothness=config.months.smoothness, jobs=jobs,
             )
             composed[axis] = _spread(on_ice, site.ice)
@@ -237,7 +258,7 @@ def compose_glacier(
         field = combine(
             composed["vx"], composed["vy"], site.grid, domain=site.ice, name=site.id
         )
-        inputs = {"configuration": as_json(config), "pairs": len(used), state.KEY: expected}
+        inputs = {"configuration": as_json(config), "pairs": len(start), state.KEY: expected}
         files = write_months(folder, field, inputs)
         for stale in set(folder.glob("velocity_*.tif")) - set(files):
             stale.unlink()  # months that a former configuration asked for
@@ -245,11 +266,14 @@ def compose_glacier(
     return expected, len(months)
 
 
-def _months(config: Config, plan: Plan) -> TimeArray:
+def _months(config: Config, plan: Plan, other: PairStack | None) -> TimeArray:
     """Return the months of all products: as configured, else those that any pair touches."""
     pairs = [pair for glacier in plan.glaciers for pair in glacier.pairs]
-    first = config.months.first or str(min(pair.reference.time for pair in pairs))
-    last = config.months.last or str(max(pair.secondary.time for pair in pairs))
+    starts, ends = [p.reference.time for p in pairs], [p.secondary.time for p in pairs]
+    if other is not None:
+        starts, ends = [*starts, *other.start], [*ends, *other.end]
+    first = config.months.first or str(min(starts))
+    last = config.months.last or str(max(ends))
     return np.arange(first[:7], np.datetime64(last[:7], "M") + 1, dtype="datetime64[M]")
 
 
