@@ -200,12 +200,38 @@ def test_cirrus_thins_out_on_ice():
     bands = {name: np.where(np.arange(24) < 4, pixels("cloud")[name][0, 0], veil[name])
              for name in NAMES}  # fmt: skip
     cirrus = np.where(np.arange(24) < 4, CIRRUS, CLEAR) * np.ones((8, 1), int)
-    got = spectral_classes(bands, cirrus, thresholds=Thresholds(veil_m=300)).cloud
+    near = Thresholds(veil_m=300, far_veil_m=0)
+    got = spectral_classes(bands, cirrus, thresholds=near).cloud
     assert got[:, :15].all()  # 4 pixels of QA's cirrus, 10 of veil, the buffer
     assert not got[:, 15:].any()
     assert spectral_classes(bands, cirrus).cloud.all()
     cumulus = np.where(np.arange(24) < 4, CLOUD, CLEAR) * np.ones((8, 1), int)
     assert not spectral_classes(bands, cumulus).cloud[:, 6:].any()
+
+
+def fresh(b6: np.ndarray) -> dict[str, np.ndarray]:
+    """Return bright fine-grained snow with that reflectance in Band 6."""
+    level = {"B2": 0.85, "B3": 0.84, "B4": 0.82, "B5": 0.71, "B7": 0.09}
+    return {name: np.full(b6.shape, level[name]) if name in level else b6 for name in NAMES}
+
+
+def test_a_veil_goes_on_far_from_qas_cirrus():
+    # NDSI 0.735: more than the veil next to the cirrus may have, less than clean snow's 0.79.
+    columns = np.arange(150)
+    thick = columns < 4
+    veiled = fresh(np.where(thick, 0.40, 0.128) * np.ones((20, 1)))
+    cirrus = np.where(thick, CIRRUS, CLEAR) * np.ones((20, 1), int)
+    got = spectral_classes(veiled, cirrus).cloud
+    assert got[:, :104].all()  # 4 pixels of cirrus and 3000 m
+    assert not got[:, 106:].any()
+    assert not spectral_classes(veiled, cirrus, thresholds=Thresholds(far_veil_m=0)).cloud[
+        :, 6:
+    ].any()
+    assert not spectral_classes(veiled, np.full((20, 150), CLEAR)).cloud[:, 6:].any()
+    # Rock or shade in the pixels: there is clean snow between them.
+    clean = np.where(columns % 6 == 0, 0.092, 0.128)
+    mixed_in = fresh(np.where(thick, 0.40, clean) * np.ones((20, 1)))
+    assert not spectral_classes(mixed_in, cirrus).cloud[:, 6:].any()
 
 
 def test_invalid_pixels_are_nothing():

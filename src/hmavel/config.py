@@ -200,6 +200,13 @@ class Mask(Stage):
         0.72, "Cirrus thins out on snow and ice where NDSI is below this", ge=-1, le=1
     )
     veil_m: float = _option(900.0, "... within this distance of QA_PIXEL's cirrus.", "m", ge=0)
+    far_veil_ndsi: float = _option(
+        0.75, "... and farther on, where no snow nearby has a higher NDSI than this", ge=-1,
+        le=1,
+    )
+    far_veil_m: float = _option(
+        3000.0, "... within this distance of QA_PIXEL's cirrus.", "m", ge=0
+    )
     cloud_buffer_m: float = _option(45.0, "Cloud is widened by this.", "m", ge=0)
     shadow_albedo: float = _option(
         0.45, "Shadow in QA_PIXEL is overruled where snow is brighter than this.", ge=0, le=2

@@ -16,6 +16,7 @@ import numpy as np
 from hmavel import qa as bits
 from hmavel._types import BoolArray, Grid, Scene, SceneMask
 from hmavel.classes import (
+    ENVELOPE,
     REACH,
     SIDE,
     SPECTRAL_BANDS,
@@ -95,7 +96,7 @@ def classify(
         return _classify_b8(scene, window, t)
     lattice = scene_grid(scene, "B6" if spectral else "QA_PIXEL")
     # What clumps and widening can see beyond the window is read too, and cut off at the end.
-    far = max(t.veil_m, t.shade_m) / lattice.pixel + REACH
+    far = max(t.veil_m, t.far_veil_m, t.shade_m) / lattice.pixel + REACH + ENVELOPE
     margin = math.ceil(t.cloud_buffer_m / lattice.pixel + far) + t.cloud_min_pixels + 4
     area, inside = _area(lattice, window, margin if spectral else 0)
     qa = read_qa(scene, area)[0] if "QA_PIXEL" in scene.bands else None

@@ -108,6 +108,9 @@ def screen_all(
     """Decide on many scenes for one glacier: `screen`, with the outline drawn once."""
     limits, thresholds = limits or Limits(), thresholds or Thresholds()
     place = _Place(glacier, limits, others)
+    # The share of cloud is wanted, not of cloud and the margin that matching keeps from it.
+    margin = min(thresholds.cloud_buffer_m, _PIXEL_M)
+    thresholds = replace(thresholds, cloud_buffer_m=margin)
     return [_decide(scene, place, limits, thresholds) for scene in scenes]
 
 
