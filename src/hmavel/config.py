@@ -480,7 +480,7 @@ class Run(Stage):
 
     jobs: int = _option(0, "Pairs worked on at a time; 0 = one per core.", ge=0)
     scene_memory_gb: float = _option(
-        1.0, "Memory for the images of a glacier's scenes; beyond it they are read again.",
+        1.0, "Memory for the images of a glacier's scenes; beyond it they go to scratch files.",
         "GB", gt=0,
     )
 

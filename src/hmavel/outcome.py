@@ -84,6 +84,7 @@ class RunResult:
     failures: list[Failure]
     seconds: dict[str, float]  #: stage -> seconds of work, summed over the jobs
     elapsed: float  #: seconds on the clock
+    counts: dict[str, float] = field(default_factory=dict)  #: what was read, see ``Clock``
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,12 @@ class PairResult:
 
 
 class Clock:
-    """Seconds per stage, added up over threads."""
+    """Seconds per stage, and what was read, added up over threads."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        #: "scenes read", "scenes used", "bytes read", "bytes spilled"
+        self.counts: dict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
         self._begin = time.perf_counter()
 
@@ -109,6 +112,12 @@ class Clock:
     def elapsed(self) -> float:
         """Seconds since the clock was made."""
         return time.perf_counter() - self._begin
+
+    def count(self, **numbers: float) -> None:
+        """Add numbers; ``_`` in their names stands for a space."""
+        with self._lock:
+            for name, number in numbers.items():
+                self.counts[name.replace("_", " ")] += number
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,27 @@ _METHODS = {
 }
 #: Those that weigh the pixels around a point; the others look at what a pixel covers.
 _KERNELS = ("bilinear", "cubic", "cubic_spline", "lanczos")
+
+
+class Tally:
+    """Bytes of pixels that were read, decoded."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+_tally: ContextVar[Tally | None] = ContextVar("_tally", default=None)
+
+
+@contextmanager
+def tally() -> Iterator[Tally]:
+    """Count what this thread reads in the block."""
+    count = Tally()
+    token = _tally.set(count)
+    try:
+        yield count
+    finally:
+        _tally.reset(token)
 
 
 @dataclass(frozen=True)
@@ -162,6 +184,8 @@ class RasterReader:
                 got=str(error.__cause__ or error),
                 hint="the file is damaged or incomplete: fetch it again",
             ) from error
+        if (count := _tally.get()) is not None:
+            count.bytes += array.nbytes
         return array
 
 

@@ -122,8 +122,18 @@ def run_text(result: RunResult) -> str:
     header = ("glacier", "pairs", "used", "rejected", "failed", "made now", "months")
     return "\n".join(
         [text_table(header, rows), "", seconds_text(result.seconds, result.elapsed),
-         f"written to {result.plan.folder}"]
+         read_text(result.counts), f"written to {result.plan.folder}"]
     )  # fmt: skip
+
+
+def read_text(counts: dict[str, float]) -> str:
+    """Return in one line what was read of the archive."""
+    scenes = int(counts.get("scenes read", 0))
+    spilled = counts.get("bytes spilled", 0.0)
+    more = f", {spilled / 1e9:.2f} GB to scratch files and back" if spilled else ""
+    return f"read: {counts.get('bytes read', 0.0) / 1e9:.2f} GB of pixels, of " + count(
+        scenes, "scene"
+    ) + more
 
 
 def seconds_text(seconds: dict[str, float], elapsed: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,12 @@ from hmavel.errors import SceneError
 from hmavel.landsat import read_b8
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
 from hmavel.mask import classify, clear_ground, to_grid
+from hmavel.raster import tally
+from hmavel.spill import Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hmavel._types import Grid
     from hmavel.mask import Thresholds
     from hmavel.site import Site
@@ -39,21 +42,47 @@ class Cut:
 
 
 class Stack:
-    """The cuts of one site's scenes, the most recently used ones kept in memory.
+    """The cuts of one site's scenes: packed in memory within a budget, spilled beyond it.
 
-    Safe to use from several threads: two that want one scene read it once.
+    Safe to use from several threads: two that want one scene read it once. Close it, or use
+    it as a context manager, to remove its scratch files.
+
+    Parameters
+    ----------
+    site, thresholds
+        As for ``cut_scene``.
+    budget_bytes
+        Of memory for cuts that wait to be used again.
+    scratch
+        Folder for what does not fit; None to read it from the archive again.
     """
 
-    def __init__(self, site: Site, thresholds: Thresholds, *, budget_bytes: float) -> None:
-        self.site, self.thresholds, self.budget_bytes = site, thresholds, budget_bytes
-        self.reads = 0  #: scenes read so far, repeats included
-        self._kept: OrderedDict[str, Cut] = OrderedDict()
-        self._held = 0
+    def __init__(
+        self, site: Site, thresholds: Thresholds, *, budget_bytes: float,
+        scratch: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.site, self.thresholds = site, thresholds
+        self.reads = 0  #: scenes read from the archive so far, repeats included
+        self.read_bytes = 0  #: of their pixels, decoded
+        self.store = Store(budget_bytes, scratch)
+        self._sources: dict[str, str] = {}
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
 
+    def __enter__(self) -> Stack:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the scratch files."""
+        self.close()
+
+    def close(self) -> None:
+        """Forget the cuts and remove the scratch files."""
+        self.store.close()
+
     def get(self, scene: Scene) -> Cut:
-        """Return the cut of a scene, from memory or from its files.
+        """Return the cut of a scene, from memory, a scratch file or the archive.
 
         Raises
         ------
@@ -65,17 +94,19 @@ class Stack:
         with self._lock:
             reading = self._reading.setdefault(scene.id, threading.Lock())
         with reading:
-            with self._lock:
-                if scene.id in self._kept:
-                    self._kept.move_to_end(scene.id)
-                    return self._kept[scene.id]
-            cut = cut_scene(scene, self.site, self.thresholds)
+            kept = self.store.get(scene.id)
+            if kept is not None:
+                return Cut(scene, kept["image"], kept["hidden"], kept["clear"],
+                           self._sources[scene.id])  # fmt: skip
+            with tally() as count:
+                cut = cut_scene(scene, self.site, self.thresholds)
             with self._lock:
                 self.reads += 1
-                self._kept[scene.id] = cut
-                self._held += cut.nbytes
-                while self._held > self.budget_bytes and len(self._kept) > 2:
-                    self._held -= self._kept.popitem(last=False)[1].nbytes
+                self.read_bytes += count.bytes
+                self._sources[scene.id] = cut.source
+            self.store.put(
+                scene.id, {"image": cut.image, "hidden": cut.hidden, "clear": cut.clear}
+            )
             return cut
 
 

@@ -42,6 +42,7 @@ from hmavel.planning import plan as make_plan
 from hmavel.product import combine, open_months, write_months, write_region
 from hmavel.product.field import BLANK
 from hmavel.raster import open_raster, write_geotiff
+from hmavel.spill import remove_left_over
 from hmavel.stack import Stack
 from hmavel.verdict import figures, nothing_used, pair_row, verdict
 
@@ -108,7 +109,9 @@ def run(config: Config, *, jobs: int | None = None) -> RunResult:
         with clock.stage("mosaic"):
             failures += _mosaics(done, folder, config, jobs)
     _write_tables(folder, plan, done, failures)
-    return RunResult(plan, done, failures, dict(clock.seconds), clock.elapsed)
+    return RunResult(
+        plan, done, failures, dict(clock.seconds), clock.elapsed, dict(clock.counts)
+    )
 
 
 def process_glacier(
@@ -117,14 +120,20 @@ def process_glacier(
     """Take one glacier from its pairs to its months; what fails on the way is in the result."""
     site, folder = glacier.site, plan.folder / glacier.site.id
     budget = config.run.scene_memory_gb * 1e9
-    stack = Stack(site, config.mask.thresholds(), budget_bytes=budget)
-    match = partial(
-        process_pair, stack=stack, folder=folder / "pairs", config=config, clock=clock
-    )
-    results = parallel.map(
-        match, glacier.pairs, jobs=jobs, label=f"pairs of {site.id}",
-        name=lambda choice: f"pair {choice.id} of {site.id}",
-    )
+    remove_left_over(folder)
+    thresholds = config.mask.thresholds()
+    with Stack(site, thresholds, budget_bytes=budget, scratch=folder) as stack:
+        match = partial(
+            process_pair, stack=stack, folder=folder / "pairs", config=config, clock=clock
+        )
+        results = parallel.map(
+            match, glacier.pairs, jobs=jobs, label=f"pairs of {site.id}",
+            name=lambda choice: f"pair {choice.id} of {site.id}",
+        )
+        clock.count(
+            scenes_read=stack.reads, bytes_read=stack.read_bytes,
+            bytes_spilled=stack.store.spilled_bytes,
+        )
     rows, failures = [], []
     for choice, result in zip(glacier.pairs, results, strict=True):
         if isinstance(result, Failure):
