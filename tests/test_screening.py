@@ -228,13 +228,11 @@ def test_masks_and_decisions_agree_with_the_truth(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    # Seed 3 has a year of much cirrus of 10 to 20 %, half of which over snow nothing sees.
-    ("seed", "agree"), [(0, 0.97), (3, 0.92)]
-)  # fmt: skip
-def test_masks_and_decisions_of_a_year_at_the_demo_size(tmp_path, seed, agree):
-    got = measure(simulate.archive(tmp_path, seed=seed, years=1))
+@pytest.mark.parametrize(("seed", "size"), [(0, 401), (3, 401), (7, 401), (0, 1201), (3, 1201)])
+def test_masks_and_decisions_of_a_year(tmp_path, seed, size):
+    got = measure(simulate.archive(tmp_path, seed=seed, size=size, years=1))
     assert got["cloud"] >= 0.95, got
     assert got["clear_ice"] >= 0.95, got
     assert got["qa_clear_ice"] < 0.8, got
-    assert got["agree"] >= agree, got
+    # Three of 92 may be wrong; seed 3 has a year of much thin cirrus.
+    assert got["agree"] >= 0.967, got
