@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from datetime import date
 
@@ -13,7 +14,8 @@ from stac_items import item_of
 from stac_server import Server, served
 
 from hmavel import archive
-from hmavel.landsat import read_b8, read_qa, reflectance
+from hmavel.errors import ConfigError
+from hmavel.landsat import open_scene, read_b8, read_qa, reflectance
 from hmavel.mask import classify
 from hmavel.sources import Sources, find_all
 from hmavel.stac import Search, open_stac
@@ -310,7 +312,7 @@ def test_a_real_level_2_item(shared_data):
     path = shared_data / "landsat_c2" / "stac" / "LC08_L2SP_047027_20201204_02_T1.json"
     scenes, (rejected,) = open_stac(str(path), Search(), QUICK)
     assert scenes == []  # its files are not there
-    assert ".TIF, got no such file; mend the catalogue" in rejected.reason
+    assert "expected assets of bands, got none" in rejected.reason
     remote = json.loads(path.read_text())
     for asset in remote["assets"].values():
         asset["href"] = "https://127.0.0.1/" + asset["href"].rpartition("/")[2]
@@ -324,9 +326,32 @@ def test_a_real_level_2_item(shared_data):
     assert (scene.level, scene.tier, scene.sensor) == ("L2SP", "T1", "LC08")
     assert scene.wrs == (47, 27)
     assert scene.sun_elevation == 18.80722985
-    assert set(scene.bands) == {*(f"B{n}" for n in range(1, 8)), "QA_PIXEL", "QA_RADSAT"}
+    assert set(scene.bands) == {*(f"B{n}" for n in range(2, 8)), "QA_PIXEL", "QA_RADSAT"}
     assert scene.grid.shape == (7971, 7861)
     assert scene.reflectance["B4"] == (2.75e-5, -0.2)
+
+
+def test_a_real_item_of_an_old_version_lends_its_bands(shared_data, tmp_path):
+    name = "LC08_L2SP_005009_20150710_20200908_02_T2"
+    folder = shared_data / "landsat_c2" / name
+    item = json.loads((folder / f"{name}_SR_stac.json").read_text())
+    assert item["stac_version"] == "0.7.0"
+    for asset in item["assets"].values():
+        asset["href"] = str(folder / asset["href"].rpartition("/")[2])
+    (scene,), rejected = one(item, tmp_path)
+    assert rejected == []
+    there = open_scene(folder, need_b8=False)
+    assert (scene.id, scene.time, scene.grid) == (there.id, there.time, there.grid)
+    assert scene.bands == {b: p for b, p in there.bands.items() if b != "B1"}
+    assert scene.sun_elevation == there.sun_elevation  # of the MTL: the item has no clock
+    a, b = reflectance(scene, "B4")[0], reflectance(there, "B4")[0]
+    assert np.array_equal(a, b, equal_nan=True)
+
+
+def test_without_pystac_the_user_is_told_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pystac_client.stac_api_io", None)
+    with pytest.raises(ConfigError, match=r"pip install 'hmavel\[stac\]'"):
+        open_stac(str(tmp_path / "catalog.json"), Search(), QUICK)
 
 
 # ---------------------------------------------------------------- with other sources

@@ -145,6 +145,22 @@ def test_resource_forks_links_and_devices_are_passed_over(product, tmp_path):
     assert open_scene(tar).id == product.name
 
 
+def test_a_real_scene_from_before_the_collections_in_a_tar(shared_data, tmp_path):
+    folder = tmp_path / "LC80630182016200LGN00"
+    folder.mkdir()
+    for path in (shared_data / "yahtse").glob("LC80630182016200LGN00*"):
+        (folder / path.name).symlink_to(path)
+    tar = tmp_path / f"{folder.name}.tar"
+    with tarfile.open(tar, "w", dereference=True) as file:
+        for path in sorted(folder.iterdir()):
+            file.add(path, path.name)
+    plain, packed = open_scene(folder), archive.find_scenes(tar).scenes[0]
+    assert (packed.id, packed.time, packed.grid) == (plain.id, plain.time, plain.grid)
+    assert (packed.level, packed.wrs, packed.sensor) == ("L1TP", (63, 18), "LC08")
+    window = plain.grid.crop(300, 400, 64, 64)
+    assert np.array_equal(read_b8(packed, window)[0], read_b8(plain, window)[0])
+
+
 def test_members_are_shown_as_people_write_them(product, tmp_path):
     tar = pack(product, tmp_path / f"{product.name}.tar")
     mtl = next(path for path in list_tar(tar) if path.name.endswith("MTL.txt"))

@@ -267,7 +267,7 @@ def command(name, folder, capsys, *options):
 def test_an_empty_archive_and_a_missing_one(tmp_path, truth, capsys):
     settings_for(truth.path, tmp_path)
     text = (tmp_path / "my.toml").read_text()
-    for name, said in (("empty", "got none; check input.archive"), ("none", "no such path")):
+    for name, said in (("empty", "got none; check archive, first"), ("none", "no such path")):
         (tmp_path / "empty").mkdir(exist_ok=True)
         (tmp_path / "my.toml").write_text(text.replace(f"{truth.path}/scenes", name))
         status, _, err = command("run", tmp_path, capsys)

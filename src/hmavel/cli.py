@@ -52,7 +52,7 @@ examples:
 
 _PAIR_EPILOG = """\
 REF and SEC are the earlier and the later image: Band-8 GeoTIFFs, whose name or *_MTL.txt
-beside them gives the date, or Landsat product folders.
+beside them gives the date, or Landsat product folders or tars.
 
 output, in DIR:
   displacement.tif   east, north (m), snr, coherence, sigma_east, sigma_north, quality

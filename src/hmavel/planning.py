@@ -314,10 +314,12 @@ def _unusable(item: Rejected) -> Failure:
 def _no_scene(config: Config, rejected: Sequence[Rejected]) -> ConfigError:
     got = f"none usable, {len(rejected)} left out" if rejected else "none"
     first = f"; the first reason: {rejected[0].reason}" if rejected else ""
+    found = config.scenes
+    places = [*config.input.archive, *found.earth_engine, *found.csv, *found.stac]
     return ConfigError(
-        "input", ", ".join(str(path) for path in config.input.archive),
+        "input", ", ".join(str(place) for place in places),
         expected="Landsat-8/9 scenes that fulfil [input]", got=got,
-        hint=f"check input.archive, first, last and wrs{first}",
+        hint=f"check archive, first, last and wrs, and [scenes]{first}",
     )
 
 

@@ -24,7 +24,7 @@ from hmavel.raster import read_grid
 from hmavel.scene_files import band_of, scene_error
 from hmavel.state import fingerprint
 from hmavel.sun import sun_position
-from hmavel.vsi import DELAY_S, RETRIES, remote, shown
+from hmavel.vsi import DELAY_S, RETRIES, is_virtual, remote, shown
 
 if TYPE_CHECKING:
     import pystac
@@ -38,6 +38,7 @@ _COMMON = {
     "pan": "B8", "blue": "B2", "green": "B3", "red": "B4", "nir08": "B5", "swir16": "B6",
     "swir22": "B7", "qa_pixel": "QA_PIXEL", "qa_radsat": "QA_RADSAT",
 }  # fmt: skip
+_USED = frozenset(KNOWN) - {"B1", "B9"}
 _NAN = float("nan")
 
 
@@ -82,6 +83,11 @@ def item_scene(
     product = _product(item, bands)
     level = product.level or str(item.properties.get("landsat:correction", ""))
     lender = level.startswith("L2")
+    for band in [b for b, file in bands.items() if not (is_virtual(file) or file.is_file())]:
+        gone = bands.pop(band)
+        if band == "B8":
+            raise scene_error(item.id, f"{band}, {gone}", "no such file", "mend the catalogue")
+        log.warning("stac %s: no file %s; used without it", item.id, gone)
     if "B8" not in bands and not lender:
         got = ", ".join(sorted(bands)) or "none of Landsat's bands"
         raise scene_error(item.id, "an asset of Band 8", got, "use the Level-1 collection")
@@ -89,9 +95,6 @@ def item_scene(
         raise scene_error(item.id, "assets of bands", "none", "leave it out")
     first = "B8" if "B8" in bands else min(bands)
     path = bands[first]
-    for band, file in bands.items():
-        if not str(file).startswith("/vsi") and not file.is_file():
-            raise scene_error(item.id, f"{band}, {file}", "no such file", "mend the catalogue")
     grid = _grid(item, first, path, fields[first])
     if first == "B8":
         check_grid(path, grid)
@@ -136,7 +139,7 @@ def _assets(
             mtl = href if href.lower().endswith("json") or not mtl else mtl
             continue
         band = _band(key, href, asset.extra_fields)
-        if band in KNOWN and band not in bands:
+        if band in _USED and band not in bands:
             bands[band] = _file(href, options)
             fields[band] = asset.extra_fields
     return bands, fields, mtl
