@@ -246,10 +246,7 @@ def _plan_glacier(
     rows, scenes = [], []
     for scene, decision in sorted(found.values(), key=lambda item: (item[0].time, item[0].id)):
         row = _scene_row(glacier.id, scene, decision)
-        if decision.accepted and scene.grid.crs.to_epsg() != epsg:
-            row["accepted"] = False
-            row["reason"] = f"in {scene.grid.crs.to_string()}, most scenes are in EPSG:{epsg}"
-        elif decision.accepted:
+        if decision.accepted:
             scenes.append(scene)
         rows.append(row)
     pairs = select_pairs(scenes, **_pair_options(site, config))

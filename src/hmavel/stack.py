@@ -13,9 +13,10 @@ from hmavel.cogrid import is_shift, read_onto
 from hmavel.errors import SceneError
 from hmavel.landsat import read_b8
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
-from hmavel.mask import classify, clear_ground, to_grid
+from hmavel.mask import clear_ground, to_grid
 from hmavel.raster import tally
 from hmavel.spill import Store
+from hmavel.zones import classify_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +88,7 @@ class Stack:
         Raises
         ------
         ReadError, GridMismatchError
-            A file is damaged; the scene is in another UTM zone than the site.
+            A file is damaged; there is no way between the coordinate systems.
         SceneError
             Nothing of the scene's image lies in the window.
         """
@@ -113,7 +114,7 @@ class Stack:
 def cut_scene(scene: Scene, site: Site, thresholds: Thresholds) -> Cut:
     """Read what a site needs of a scene; errors as in ``Stack.get``."""
     image = _image(scene, site.image)
-    mask = classify(scene, site.image, thresholds)
+    mask = classify_in(scene, site.image, thresholds)
     unusable = mask.cloud | mask.shadow | mask.water
     image[to_grid(unusable, mask.grid, site.image)] = np.nan
     if not np.isfinite(image).any():
