@@ -170,6 +170,17 @@ def neighbour_median(const float[:, ::1] u, const float[:, ::1] v,
     return <int>status
 
 
+def bend(const float[:, ::1] u, const float[:, ::1] v, float limit,
+                  float[:, ::1] far_u, float[:, ::1] far_v, Py_ssize_t first,
+                  Py_ssize_t last):
+    """Fill rows ``first`` to ``last - 1``; see ``hmk_outliers.h``. Return a status."""
+    cdef hmk.hmk_status status
+    with nogil:
+        status = hmk.hmk_bend(&u[0, 0], &v[0, 0], u.shape[0], u.shape[1], limit,
+                                       first, last, &far_u[0, 0], &far_v[0, 0])
+    return <int>status
+
+
 def clump_sizes(const float[:, ::1] u, const float[:, ::1] v, float limit,
                 int32_t[:, ::1] parent, int32_t[:, ::1] size):
     """Count the vectors that hang together; see ``hmk_outliers.h``. Return a status."""

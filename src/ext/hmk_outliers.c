@@ -106,6 +106,35 @@ hmk_status hmk_neighbour_median(const float *u, const float *v, const uint8_t *w
     return HMK_OK;
 }
 
+hmk_status hmk_bend(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
+                    float limit, ptrdiff_t first, ptrdiff_t last, float *far_u, float *far_v)
+{
+    if (!(limit >= 0) || first < 0 || last > rows)
+        return HMK_BAD_OPTION;
+    for (ptrdiff_t r = first; r < last; r++)
+        for (ptrdiff_t c = 0; c < cols; c++) {
+            const ptrdiff_t at = r * cols + c;
+            float most = limit * limit;
+            far_u[at] = far_v[at] = NAN;
+            for (ptrdiff_t dr = 0; dr <= 2; dr++)
+                for (ptrdiff_t dc = dr ? -2 : 1; dc <= 2; dc++) {
+                    if (dr > r || r + dr >= rows || dc > c || -dc > c || c + dc >= cols ||
+                        c - dc >= cols)
+                        continue;
+                    const ptrdiff_t p = at + dr * cols + dc, q = at - dr * cols - dc;
+                    float pu = u[p] - u[at], pv = v[p] - v[at];
+                    float qu = u[q] - u[at], qv = v[q] - v[at];
+                    float bu = 0.5f * (pu + qu), bv = 0.5f * (pv + qv);
+                    float bend = bu * bu + bv * bv;
+                    if (!(bend > most)) /* NaN neither */
+                        continue;
+                    const ptrdiff_t far = pu * pu + pv * pv > qu * qu + qv * qv ? p : q;
+                    most = bend, far_u[at] = u[far], far_v[at] = v[far];
+                }
+        }
+    return HMK_OK;
+}
+
 /* Root of a node in the forest of clumps, halving the path on the way. */
 static int32_t root_of(int32_t *parent, int32_t at)
 {

@@ -22,6 +22,12 @@ hmk_status hmk_neighbour_median(const float *u, const float *v, const uint8_t *w
                                 ptrdiff_t rows, ptrdiff_t cols, int least, float spread,
                                 ptrdiff_t first, ptrdiff_t last, float *mid_u, float *mid_v);
 
+/* Where the field bends: where a vector lies further than `limit` from the mean of two
+ * opposite neighbours (5 x 5), the one of the two that differs more; else NaN. A field that
+ * changes steadily, however fast, does not bend. */
+hmk_status hmk_bend(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
+                    float limit, ptrdiff_t first, ptrdiff_t last, float *far_u, float *far_v);
+
 /* How many vectors hang together with each: neighbours (of 8) do when they differ by at most
  * `limit` in length. 0 where there is none. `parent` is scratch of the field's size; both arrays
  * are the caller's. One thread. */

@@ -56,6 +56,15 @@ def neighbour_median(
     first: int,
     last: int,
 ) -> int: ...
+def bend(
+    u: NDArray[np.float32],
+    v: NDArray[np.float32],
+    limit: float,
+    far_u: NDArray[np.float32],
+    far_v: NDArray[np.float32],
+    first: int,
+    last: int,
+) -> int: ...
 def clump_sizes(
     u: NDArray[np.float32],
     v: NDArray[np.float32],

@@ -345,6 +345,17 @@ class Correlate(Stage):
     max_second: float = _option(
         0.85, "... unless a rival peak reaches this share of its height.", gt=0, le=1
     )
+    max_shared: float = _option(
+        0.4,
+        "... or unless its window shows a neighbour's motion with this share of its evidence.",
+        gt=0, le=1,
+    )
+    min_share: float = _option(
+        0.6,
+        "... or, where a neighbour moves otherwise, fits worse than this share of the nodes "
+        "around it.",
+        ge=0, lt=1,
+    )
     max_median: float = _option(
         4.0, "Neighbour test: normalised residual above which a match is an outlier.", gt=0
     )

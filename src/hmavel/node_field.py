@@ -51,6 +51,8 @@ class Settings:
     guess_evidence: float = 6.5  #: keep what neighbours led to above this, else search
     unpin: float = 1.025  #: a fit moves too little by what the taper pins; stretch its moves
     max_second: float = 0.85  #: refuse a match whose rival reaches this share of its height
+    max_shared: float = 0.4  #: refuse a match whose window shows a neighbour's as well as this
+    min_share: float = 0.6  #: ... or, beside one, whose cosine falls below this of the others'
     sigma_scale: float = 0.9  #: calibration of the predicted sigma
     sigma_floor: float = 0.001  #: px; what interpolation and rounding leave
     max_median: float = 4.0  #: normalised median test: refuse above
@@ -159,6 +161,7 @@ class NodeField:
         pipeline(seed, follow, len(strips), self.threads)
         if apart:
             self._grow(where, out, quality)
+        self._refuse_shared(out, quality)
         return out, quality
 
     def _strips(self, apart: int) -> list[tuple[int, int]]:
@@ -238,6 +241,58 @@ class NodeField:
             open_[i, j] = False
             known._measure_blocks(i, j, guess[:, i, j], out, quality)
 
+    def _refuse_shared(self, out: NDArray[np.float32], quality: NDArray[np.uint8]) -> None:
+        """Refuse nodes whose window holds two motions, their own and a neighbour's.
+
+        Where the flow changes within less than a window, a window in the middle of the
+        change shows both sides and matches one of them, for a node that moves with neither.
+        Nothing in its own match tells; how well the other one fits the same window does.
+        """
+        moved = np.where(quality == Quality.GOOD, out[:2], np.float32(np.nan))
+        guess = np.empty_like(moved)
+        in_threads(
+            lambda i, j: _kernels.bend(
+                moved[0], moved[1], _BEND, guess[0], guess[1], i, j
+            ),
+            quality.shape[0],
+            self.threads,
+        )
+        i, j = np.nonzero(np.isfinite(guess[0]))
+        if not i.size:
+            return
+        # One pass where the neighbour's match would be; its evidence, whether enough or not.
+        once = {"coarse": 0, "rewindow": 1, "known_evidence": -np.inf, "min_evidence": -np.inf}
+        other, why = np.full_like(out, np.nan), np.full_like(quality, Quality.OUTSIDE)
+        replace(self, options=self.options | once)._measure_blocks(
+            i, j, guess[:, i, j], other, why
+        )
+        shared = (
+            (why == Quality.GOOD)
+            & (np.hypot(*(guess - out[:2])) > _APART)
+            & (np.hypot(*(other[:2] - guess)) < _BEND)
+            & (other[_EVIDENCE] > self.options["max_shared"] * out[_EVIDENCE])
+        )
+        cosine = np.where(quality == Quality.GOOD, 2 * out[_COHERENCE] - 1, np.float32(np.nan))
+        usual = _upper_quartile_around(cosine, i, j)
+        shared[i, j] |= cosine[i, j] < self.options["min_share"] * usual
+        self._keep_what_halves_confirm(shared, out)
+        out[:2, shared] = np.nan
+        quality[shared] = Quality.AMBIGUOUS
+
+    def _keep_what_halves_confirm(self, shared: BoolArray, out: NDArray[np.float32]) -> None:
+        """Take nodes out of ``shared`` that windows of half the side measure alike."""
+        fine = int(self.options["fine"]) // 2
+        i, j = np.nonzero(shared)
+        if fine < _LEAST_HALF or fine % 2 or not i.size:
+            return
+        inner = {"coarse": 0, "fine": fine, "guess_evidence": -np.inf}
+        half, why = np.full_like(out, np.nan), np.full(shared.shape, Quality.OUTSIDE, np.uint8)
+        replace(self, options=self.options | inner)._measure_blocks(
+            i, j, out[:2, i, j], half, why
+        )
+        apart = np.hypot(*(half[:2] - out[:2]))
+        shared &= ~((why == Quality.GOOD) & (apart < _CONFIRMED))
+
     def _measure_blocks(
         self,
         i: NDArray[np.intp],
@@ -282,8 +337,32 @@ _RETRY = (
     Quality.INCOHERENT,
 )
 
+#: A node this far from the mean of two opposite neighbours may look at two motions, px.
+_BEND = 0.75
+
+#: Windows of 16 px see too little to confirm those of 32: gross errors of a margin pass them.
+_LEAST_HALF = 32
+
+#: A window of half the side that agrees to this confirms a match, px.
+_CONFIRMED = 0.5
+
+#: Matches closer than this are not told apart by one window, px.
+_APART = 2.5
+
+#: Rows of coherence and evidence among the kernel's results.
+_COHERENCE, _EVIDENCE = 5, 6
+
 #: A node follows its neighbours when so many of them agree.
 _FOLLOW = 5
+
+
+def _upper_quartile_around(
+    field: NDArray[np.float32], i: NDArray[np.intp], j: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Upper quartile of the 5 x 5 nodes around each node (i, j), NaN left out."""
+    wide = np.pad(field, 2, constant_values=np.nan)
+    near = np.stack([wide[i + di, j + dj] for di in range(5) for dj in range(5)])
+    return np.nanpercentile(near, 75, axis=0).astype(np.float32)
 
 
 def _every(apart: int) -> slice:
