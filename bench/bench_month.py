@@ -15,10 +15,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import networks as nw
 
+from hmavel.itslive import read_cube
 from hmavel.month import compose_months
 from hmavel.month_gp import Cell, Design, predict, scene_errors
 from hmavel.month_kernel import month_prior
-from hmavel.month_screen import USED, reweigh_cell
+from hmavel.month_screen import reweigh_cell
 from hmavel.network import pair_network
 
 
@@ -60,65 +61,88 @@ def speed(cells: int = 2048) -> None:
         print(f"covariance kept {covariance}: {rate:.0f} cells per CPU-second")
 
 
-def cube(path: str, count: int = 16, seed: int = 0, scene_sigma: float = 1.0) -> None:
+def cube(path: str, count: int = 16, seed: int = 0) -> None:
     """Hold out a fifth of the pairs of well seen cells and predict their displacement."""
-    import xarray as xr
-
-    with xr.open_dataset(path) as data:
-        start = data.acquisition_date_img1.values.astype("M8[s]")
-        end = data.acquisition_date_img2.values.astype("M8[s]")
-        v, error = data.vx.values, data.vx_error.values
-    seen = np.isfinite(v).sum(axis=0).ravel()
+    stack = read_cube(path)
+    seen = np.isfinite(stack.vx).sum(axis=0).ravel()
     cells = np.argsort(-seen)[: 25 * count : 25]
-    v = v.reshape(len(v), -1)[:, cells][:, None, :].astype(float)
-    total = np.broadcast_to(error[:, None, None], v.shape)
-    network = pair_network(start, end)
-    years = network.baseline_years
-    years_given = years[network.member]
-    # The file's error is that of a pair; the scenes' share is taken out of it.
-    own = total**2 - 2 * (scene_sigma / years_given[:, None, None]) ** 2
-    sigma = np.sqrt(np.maximum(own, (0.3 * total) ** 2))
-    held = np.random.default_rng(seed).uniform(size=len(years)) < 0.2
-    train = np.where(held[network.member][:, None, None], np.nan, v)
-    test_v, test_sigma = network.merged(v[:, 0], sigma[:, 0])
-    months = network.months
-    overlap = network.overlap_years()
-    results = {}
+    network = pair_network(stack.start, stack.end)
+    held = np.random.default_rng(seed).uniform(size=len(network.first)) < 0.2
+    for axis in ("vx", "vy"):
+        v = getattr(stack, axis).reshape(len(stack.start), -1)[:, cells].astype(float)
+        sigma = np.broadcast_to(getattr(stack, f"sigma_{axis}")[:, None], v.shape)
+        print(f"{axis}, {count} cells, {held.sum()} of {len(held)} pairs held out")
+        _hold_out(stack, network, held, v, sigma)
+
+
+def _hold_out(stack, network, held, v, sigma) -> None:
+    years, months, overlap = network.baseline_years, network.months, network.overlap_years()
+    train = np.where(held[network.member][:, None], np.nan, v)[:, None, :]
+    test_v, test_sigma = network.merged(v, sigma)
+    results, gp = {}, None
     for method in ("gp", "smooth", "overlap"):
         begin = time.process_time()
         m = compose_months(
-            train, sigma, start, end, months=months, method=method, scene_sigma=scene_sigma
+            train, sigma[:, None, :], stack.start, stack.end, months=months, method=method,
+            scene_sigma="learn" if gp is None else gp.scene_sigma,
         )
-        print(f"{method}: {time.process_time() - begin:.1f} CPU-s")
+        print(f"  {method}: {time.process_time() - begin:.1f} CPU-s")
         results[method] = m.v[:, 0]
-        if method == "gp":
-            gp = m
+        gp = gp or m
+        if method == "overlap":
+            results["plain median"] = plain_medians(network, train[:, 0])
     year = months.astype("M8[Y]")
-    annual = np.array([np.nanmean(results["overlap"][year == y], axis=0) for y in year])
-    results["annual mean"] = annual
-    for name, values in results.items():
-        values = np.where(np.isfinite(values), values, np.nanmedian(values, axis=0))
-        gone = (test_v * years[:, None] - overlap @ values)[held]
-        z = gone / np.hypot(test_sigma * years[:, None], np.sqrt(2) * scene_sigma)[held]
-        gone, z = gone[np.isfinite(gone)], z[np.isfinite(z)]
+    means = [np.nanmean(results["overlap"][year == y], axis=0) for y in year]
+    results["annual mean"] = np.array(means)
+    predictions = {
+        name: overlap @ np.where(np.isfinite(x), x, np.nanmedian(x, axis=0))
+        for name, x in results.items()
+    }
+    predictions["gp and scenes"], z = _predicted(
+        network, gp, train, sigma, test_v, test_sigma, held
+    )
+    print(f"  scene error {gp.scene_sigma:.2f} m, times the noise factors "
+          f"{[round(h.noise, 2) for h in gp.hyperparameters]}")
+    for name, predicted in predictions.items():
+        gone = (test_v * years[:, None] - predicted)[held]
+        t = gone / (test_sigma * years[:, None])[held]
+        gone, t = gone[np.isfinite(gone)], t[np.isfinite(t)]
         clipped = np.clip(gone - np.median(gone), -10, 10)
         print(
-            f"{name:12s} held-out residual: robust spread {_spread(gone):.2f} m, clipped rms "
-            f"{np.sqrt(np.mean(clipped**2)):.2f} m, weighted rms "
-            f"{np.sqrt(np.mean(np.minimum(z**2, 16))):.3f}"
+            f"  {name:14s} residual: robust spread {_spread(gone):.2f} m, clipped rms "
+            f"{np.sqrt(np.mean(clipped**2)):.2f} m; weighted by the stated error: "
+            f"{np.sqrt(np.mean(np.minimum(t**2, 16))):.3f}",
+            flush=True,
         )
-    z = _standardised(network, gp, train, sigma, test_v, test_sigma, held, scene_sigma)
-    print(f"standardised residual, scenes conditioned: robust spread {_spread(z):.3f}")
-    print(f"noise factors {[round(h.noise, 2) for h in gp.hyperparameters]}")
+    days = np.repeat(network.baseline_days[held], v.shape[1]).reshape(-1, v.shape[1])
+    print(f"  standardised residual, scenes conditioned: robust spread {_spread(z):.3f}, "
+          f"beyond 3: {np.mean(np.abs(z) > 3):.3f}")
+    z_all = np.full(days.shape, np.nan)
+    z_all[np.isfinite(test_v[held])] = z
+    for low, high in ((0, 40), (40, 110), (110, 250), (250, 400), (400, 600)):
+        some = z_all[(days > low) & (days <= high)]
+        print(f"    {low}-{high} d: {_spread(some[np.isfinite(some)]):.2f}")
 
 
-def _standardised(network, gp, train, sigma, test_v, test_sigma, held, scene_sigma):
-    """Held-out misfits over what the posterior of months and scenes says they should be."""
+def plain_medians(network, v):
+    """Median of the pairs that overlap each month, (n, cells): no weight, no error."""
+    touching = network.overlap_years().tocsc()
+    out = np.full((len(network.months), v.shape[1]), np.nan)
+    merged, _ = network.merged(v, np.ones_like(v))
+    for k in range(len(out)):
+        i = touching.indices[touching.indptr[k] : touching.indptr[k + 1]]
+        some = np.isfinite(merged[i]).any(axis=0)
+        out[k, some] = np.nanmedian(merged[i][:, some], axis=0)
+    return out
+
+
+def _predicted(network, gp, train, sigma, test_v, test_sigma, held):
+    """Predict all pairs from months and scene errors, and standardise the held-out ones."""
     years = network.baseline_years
-    v, own = network.merged(train[:, 0], sigma[:, 0])
-    scenes = scene_errors(network, scene_sigma)
+    v, own = network.merged(train[:, 0], sigma)
+    scenes = scene_errors(network, gp.scene_sigma)
     designs = [Design(month_prior(network, h), scenes) for h in gp.hyperparameters]
-    z = []
+    out, z = np.full(test_v.shape, np.nan), np.full(test_v.shape, np.nan)
     for c in range(v.shape[1]):
         design = designs[int(gp.cell_class[0, c])]
         i = np.flatnonzero(np.isfinite(v[:, c]))
@@ -127,9 +151,9 @@ def _standardised(network, gp, train, sigma, test_v, test_sigma, held, scene_sig
         test = np.flatnonzero(held & np.isfinite(test_v[:, c]))
         mean, spread = predict(design, cell, test)
         noise = (test_sigma[test, c] * years[test] * design.prior.parameters.noise) ** 2
-        z.append((test_v[test, c] * years[test] - mean) / np.sqrt(spread + noise))
-        print(f"  cell {c}: {np.mean(cell.weight < USED):.3f} of the pairs given up")
-    return np.concatenate(z)
+        out[test, c] = mean
+        z[test, c] = (test_v[test, c] * years[test] - mean) / np.sqrt(spread + noise)
+    return out, z[held][np.isfinite(test_v[held])]
 
 
 def _spread(values: np.ndarray) -> float:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     )
     from hmavel.bias import fit_bias
     from hmavel.correlator import correlate, correlate_pair
+    from hmavel.derived import annual_means, anomalies, season_and_trend
+    from hmavel.itslive import read_cube, read_granules
     from hmavel.month import compose_months
     from hmavel.uncertainty import static_terrain
 
@@ -40,10 +42,15 @@ _HOMES = {
     "Scene": "_types",
     "SceneMask": "_types",
     "Velocity": "_types",
+    "annual_means": "derived",
+    "anomalies": "derived",
     "compose_months": "month",
     "correlate": "correlator",
     "correlate_pair": "correlator",
     "fit_bias": "bias",
+    "read_cube": "itslive",
+    "read_granules": "itslive",
+    "season_and_trend": "derived",
     "simulate": "",
     "static_terrain": "uncertainty",
 }
@@ -57,10 +64,15 @@ __all__ = [
     "SceneMask",
     "Velocity",
     "__version__",
+    "annual_means",
+    "anomalies",
     "compose_months",
     "correlate",
     "correlate_pair",
     "fit_bias",
+    "read_cube",
+    "read_granules",
+    "season_and_trend",
     "simulate",
     "static_terrain",
 ]

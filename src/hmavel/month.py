@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from hmavel import parallel
 from hmavel._types import ByteArray, FloatArray, TimeArray
 from hmavel.errors import HmavelError
+from hmavel.labelled import compose_labelled, is_labelled
 from hmavel.month_block import (
     BlockMonths,
     Method,
@@ -30,6 +31,9 @@ from hmavel.month_block import (
 from hmavel.month_gp import scene_errors
 from hmavel.month_kernel import Hyperparameters
 from hmavel.network import pair_network
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 METHODS = ("gp", "smooth", "overlap")
 #: Cells that are worked on at a time: what the memory beyond input and output depends on.
@@ -57,11 +61,45 @@ class Months:
     covariance: FloatArray | None  #: (n_months, n_months[, rows, cols]), when asked for
 
 
+@overload
+def compose_months(
+    v: xr.DataArray,
+    sigma: Any,
+    start: Any,
+    end: Any,
+    *,
+    months: ArrayLike | None = ...,
+    method: Method = ...,
+    scene_sigma: float | Literal["learn"] | None = ...,
+    smoothness: float | None = ...,
+    hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None = ...,
+    covariance: bool = ...,
+    jobs: int = ...,
+) -> xr.Dataset: ...
+
+
+@overload
 def compose_months(
     v: ArrayLike,
     sigma: ArrayLike,
     start: ArrayLike,
     end: ArrayLike,
+    *,
+    months: ArrayLike | None = ...,
+    method: Method = ...,
+    scene_sigma: float | Literal["learn"] | None = ...,
+    smoothness: float | None = ...,
+    hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None = ...,
+    covariance: bool = ...,
+    jobs: int = ...,
+) -> Months: ...
+
+
+def compose_months(
+    v: Any,
+    sigma: Any,
+    start: Any,
+    end: Any,
     *,
     months: ArrayLike | None = None,
     method: Method = "gp",
@@ -70,13 +108,14 @@ def compose_months(
     hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None = None,
     covariance: bool = False,
     jobs: int = 1,
-) -> Months:
+) -> Months | xr.Dataset:
     """Turn the velocities of many overlapping pairs into one per month.
 
     Parameters
     ----------
     v
-        One component, m/yr, (p,) or (p, rows, cols); NaN or infinite = missing.
+        One component, m/yr, (p,) or (p, rows, cols); NaN or infinite = missing. A DataArray,
+        also of a dask array, gives a Dataset (``labelled.compose_labelled``).
     sigma
         1 sigma of each velocity, m/yr, the error that it shares with no other pair; (p,), the
         shape of ``v``, or anything that broadcasts to it. NaN or infinite = missing.
@@ -132,6 +171,15 @@ def compose_months(
     (np.datetime64('2020-01'), True)
     """
     _check_options(method, scene_sigma, smoothness, hyperparameters)
+    wanted = None if months is None else _increasing_months(months)
+    if is_labelled(v):
+        dates = [np.asarray(v[t] if isinstance(t, str) else t) for t in (start, end)]
+        return compose_labelled(
+            compose_months, v, sigma, start, end,
+            months=pair_network(*dates).months if wanted is None else wanted,
+            method=method, scene_sigma=scene_sigma, smoothness=smoothness,
+            hyperparameters=hyperparameters, covariance=covariance, jobs=jobs,
+        )  # fmt: skip
     v_in = np.asarray(v)
     if v_in.ndim not in (1, 3) or v_in.dtype.kind not in "fiu":
         raise ValueError(
@@ -141,7 +189,6 @@ def compose_months(
     shape = v_in.shape[1:]
     v2 = v_in.reshape(len(v_in), math.prod(shape))
     sigma2 = _sigma_like(sigma, v_in).reshape(v2.shape)
-    wanted = None if months is None else _increasing_months(months)
     start, end = np.asarray(start), np.asarray(end)
     if len(start) != len(v2) or len(end) != len(v2):
         raise ValueError(

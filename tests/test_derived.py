@@ -1,0 +1,141 @@
+"""Annual means, season, trend and anomalies: against the truth, and against their errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import networks as nw
+import numpy as np
+import pytest
+
+from hmavel.derived import annual_means, anomalies, season_and_trend
+from hmavel.month import compose_months
+from hmavel.month_kernel import Hyperparameters
+
+PRIOR = Hyperparameters(
+    level=1000.0, season=20.0, shape=0.9, memory=20.0, event=2.0, duration=0.4
+)
+CELLS = 40
+
+
+@pytest.fixture(scope="module")
+def composed():
+    """Forty cells of one season, of which some lack months, and their truth."""
+    sim = nw.simulate(["season"], 21, cells=CELLS, pairs=250, last="2019-04-01")
+    months = np.arange("2013-06", "2019-01", dtype="M8[M]")
+    v = sim.v.reshape(-1, 4, 10)
+    sigma = sim.sigma.reshape(v.shape)
+    m = compose_months(
+        v, sigma, sim.start, sim.end, months=months, scene_sigma=nw.SCENE_SIGMA,
+        hyperparameters=PRIOR, covariance=True,
+    )
+    at = (months - sim.months[0]).astype(int)
+    return m, sim.truth[at].reshape(len(months), 4, 10)
+
+
+def within(estimate, sigma, truth):
+    z = np.abs(estimate - truth) / sigma
+    return np.mean(z[np.isfinite(z)] < 1)
+
+
+def test_annual_means(composed):
+    m, truth = composed
+    found = annual_means(m)
+    assert list(found.years.astype(str)) == [str(y) for y in range(2013, 2019)]
+    # Seven months of 2013: their mean would be that of a season.
+    assert np.isnan(found.v[0]).all()
+    assert np.all(found.months[1:] == 12)
+    year = m.months.astype("M8[Y]").astype(str)
+    days = np.diff(np.append(m.months, m.months[-1] + 1).astype("M8[D]")).astype(float)
+    for k, name in enumerate(found.years.astype(str)):
+        if k == 0:
+            continue
+        expected = np.average(truth[year == name], axis=0, weights=days[year == name])
+        assert np.sqrt(np.mean((found.v[k] - expected) ** 2)) < 2.0
+        assert 0.45 < within(found.v[k], found.sigma[k], expected) < 0.95
+    # Neighbouring months make up for each other: a year is known better than its months say.
+    alone = np.sqrt((m.sigma[year == "2016"] ** 2).sum(axis=0)) / 12
+    assert not np.allclose(found.sigma[3], alone, rtol=0.1)
+
+
+def test_season_and_trend(composed):
+    m, truth = composed
+    found = season_and_trend(m)
+    # The months are means, so that a sine of 30 comes out 1 % smaller.
+    assert np.sqrt(np.mean((found.amplitude - 29.7) ** 2)) < 2.0
+    assert np.all(found.p_no_season < 1e-6)
+    perfect = season_and_trend(replace(m, v=truth))
+    # Highest a quarter of a year after 0.3.
+    np.testing.assert_allclose(perfect.phase_days, 0.55 * 365.25, atol=2)
+    assert np.sqrt(np.mean((found.phase_days - perfect.phase_days) ** 2)) < 8
+    for name in ("mean", "trend", "amplitude", "phase_days"):
+        share = within(getattr(found, name), getattr(found, f"sigma_{name}"),
+                       getattr(perfect, name))
+        assert 0.4 < share < 0.97, name
+    assert np.sqrt(np.mean((found.trend - perfect.trend) ** 2)) < 0.6
+
+
+def test_a_season_of_noise_is_told_as_such():
+    sim = nw.simulate(["slow"], 5, cells=30, pairs=200, last="2018-04-01")
+    shape = (len(sim.v), 3, 10)
+    m = compose_months(
+        sim.v.reshape(shape), sim.sigma.reshape(shape), sim.start, sim.end, covariance=True,
+        scene_sigma=nw.SCENE_SIGMA, hyperparameters=PRIOR,
+    )
+    found = season_and_trend(m)
+    # Amplitudes are never zero; chances are even where there is nothing.
+    assert np.median(found.amplitude) > 0.3
+    assert np.mean(found.p_no_season < 0.05) < 0.25
+
+
+def test_anomalies(composed):
+    m, truth = composed
+    found = anomalies(m)
+    np.testing.assert_allclose(np.nanmean(found.v[6:], axis=0), 0, atol=1.0)
+    expected = anomalies(replace(m, v=truth))
+    assert within(found.v, found.sigma, expected.v) > 0.6
+    assert np.sqrt(np.nanmean((found.v - expected.v) ** 2)) < 4
+    assert found.climatology.shape == (12, 4, 10)
+    assert 0.4 < within(found.climatology, found.sigma_climatology, expected.climatology) < 0.97
+
+
+def test_sums_are_those_of_plain_algebra(composed):
+    m, _ = composed
+    found, covariance = annual_means(m), m.covariance[:, :, 1, 2]
+    days = np.diff(np.append(m.months, m.months[-1] + 1).astype("M8[D]")).astype(float)
+    w = np.where(m.months.astype("M8[Y]").astype(str) == "2015", days, 0)
+    w /= w.sum()
+    k = list(found.years.astype(str)).index("2015")
+    assert found.v[k, 1, 2] == pytest.approx(w @ m.v[:, 1, 2])
+    assert found.sigma[k, 1, 2] == pytest.approx(np.sqrt(w @ covariance @ w))
+
+
+def test_missing_months_cells_and_covariance(composed):
+    m, _ = composed
+    v = m.v.copy()
+    v[:, 0, 0] = np.nan
+    v[20:26, 0, 1] = np.nan
+    v[12:, 0, 2] = np.nan
+    holes = replace(m, v=v)
+    year, wave, odd = annual_means(holes), season_and_trend(holes), anomalies(holes)
+    for field in (year.v, wave.trend, wave.phase_days, odd.v):
+        assert np.isnan(field[..., 0, 0]).all()
+        assert np.isfinite(field[..., 3, 3]).any()
+    assert np.isfinite(wave.trend[0, 1])
+    assert np.isnan(wave.trend[0, 2])
+    assert np.isnan(odd.v[20:26, 0, 1]).all()
+    # A month that is there in one year only has no mean to differ from.
+    assert np.isnan(odd.v[:, 0, 2]).all()
+    with pytest.raises(ValueError, match="covariance=True"):
+        annual_means(replace(m, covariance=None))
+
+
+def test_one_cell():
+    sim = nw.simulate(["season"], 2, pairs=120, last="2016-06-01")
+    m = compose_months(
+        sim.v[:, 0], sim.sigma[:, 0], sim.start, sim.end, covariance=True,
+        hyperparameters=PRIOR,
+    )
+    assert annual_means(m).v.shape == (4,)
+    assert season_and_trend(m).trend.shape == ()
+    assert anomalies(m).v.shape == m.v.shape

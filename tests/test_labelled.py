@@ -1,0 +1,105 @@
+"""compose_months on DataArrays: the same numbers, with their coordinates, at once or lazily."""
+
+from __future__ import annotations
+
+import networks as nw
+import numpy as np
+import pytest
+import xarray as xr
+
+from hmavel.month import compose_months
+from hmavel.month_kernel import Hyperparameters
+
+PRIOR = Hyperparameters(
+    level=1000.0, season=20.0, shape=0.9, memory=20.0, event=2.0, duration=0.4
+)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Twelve cells of one season, and the same as a DataArray."""
+    sim = nw.simulate(["season"], 31, cells=12, pairs=80, last="2015-01-01")
+    v = sim.v.reshape(-1, 3, 4)
+    labelled = xr.DataArray(
+        v, dims=("mid_date", "y", "x"), name="vx", attrs={"units": "m/yr"},
+        coords={
+            "x": 500_000 + 120 * np.arange(4.0), "y": 3_000_000 - 120 * np.arange(3.0),
+            "start": ("mid_date", sim.start), "end": ("mid_date", sim.end), "mapping": 32646,
+        },
+    )  # fmt: skip
+    return sim, v, labelled
+
+
+def test_numbers_are_the_same_and_coordinates_stay(pairs):
+    sim, v, labelled = pairs
+    sigma = sim.sigma[:, 0]
+    kwargs = {"hyperparameters": PRIOR, "scene_sigma": 1.05}
+    plain = compose_months(v, sigma, sim.start, sim.end, **kwargs)
+    made = compose_months(labelled, sigma, "start", "end", **kwargs)
+    assert made.v.dims == ("month", "y", "x")
+    for name in ("v", "sigma", "flag", "count", "next_correlation", "overlap_median"):
+        np.testing.assert_allclose(made[name], getattr(plain, name), rtol=1e-12)
+    np.testing.assert_array_equal(made.x, labelled.x)
+    np.testing.assert_array_equal(made.month.values.astype("M8[M]"), plain.months)
+    assert int(made.mapping) == 32646
+    assert made.sigma.attrs["units"] == "m year-1"
+    # The order of dimensions is free, and so are the kinds of sigma and dates.
+    turned = labelled.transpose("x", "mid_date", "y")
+    wide = xr.DataArray(sigma, dims="mid_date")
+    again = compose_months(turned, wide, labelled.start, labelled.end, **kwargs)
+    assert again.v.dims == ("month", "x", "y")
+    np.testing.assert_allclose(again.v.transpose("month", "y", "x"), plain.v, rtol=1e-9)
+
+
+def test_one_cell_and_months_asked_for(pairs):
+    sim, _, labelled = pairs
+    wanted = np.arange("2013-01", "2014-01", dtype="M8[M]")
+    made = compose_months(
+        labelled[:, 1, 2], sim.sigma[:, 0], "start", "end", months=wanted,
+        hyperparameters=PRIOR,
+    )
+    assert made.v.dims == ("month",)
+    assert np.all(made.flag[:3] == 2)
+    assert float(made.x) == float(labelled.x[2])
+
+
+def test_dask_blocks_are_computed_when_asked_for(pairs):
+    pytest.importorskip("dask")
+    sim, v, labelled = pairs
+    sigma = sim.sigma[:, 0]
+    reads = []
+
+    def counted(block):
+        reads.append(block.shape)
+        return block
+
+    lazy = labelled.chunk({"mid_date": 30, "y": 2, "x": 2})
+    told = lazy.data.map_blocks(counted, dtype=v.dtype, meta=np.empty((0, 0, 0)))
+    lazy = lazy.copy(data=told)
+    made = compose_months(lazy, sigma, "start", "end", hyperparameters=PRIOR)
+    assert reads == []
+    assert made.v.chunks is not None
+    part = made.v.isel(y=slice(0, 2), x=slice(0, 2)).compute(scheduler="synchronous")
+    assert len(reads) == 3  # the pairs' blocks of these cells, and no others
+    plain = compose_months(v, sigma, sim.start, sim.end, hyperparameters=PRIOR)
+    np.testing.assert_allclose(part, plain.v[:, :2, :2], rtol=1e-9)
+
+
+def test_all_blocks_share_what_is_learnt(pairs):
+    pytest.importorskip("dask")
+    sim, v, labelled = pairs
+    sigma = sim.sigma[:, 0]
+    kwargs = {"method": "smooth", "scene_sigma": 1.05}
+    made = compose_months(labelled.chunk({"x": 1}), sigma, "start", "end", **kwargs)
+    plain = compose_months(v, sigma, sim.start, sim.end, **kwargs)
+    np.testing.assert_allclose(made.v.compute(scheduler="synchronous"), plain.v, atol=0.05)
+
+
+def test_refusals(pairs):
+    sim, _, labelled = pairs
+    sigma = sim.sigma[:, 0]
+    with pytest.raises(ValueError, match="plain arrays"):
+        compose_months(labelled, sigma, "start", "end", covariance=True)
+    other = xr.DataArray(sim.start, dims="pair")
+    with pytest.raises(ValueError, match="name the dimension"):
+        compose_months(labelled, sigma, other, other + np.timedelta64(16, "D"))
