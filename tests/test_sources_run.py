@@ -92,6 +92,15 @@ def test_the_table_of_a_job_on_a_server(archive, tmp_path, capsys):
         assert cli.main(["scenes", "-q", str(config), "--csv", "--jobs", "1"]) == cli.DONE
         assert sum(server.sent.values()) - first < 60_000
         assert list(csv.DictReader(capsys.readouterr().out.splitlines())) == table
+        # Its search fails: its scenes are those of the last time, and the failure is listed.
+        server.faults["/search"] = [500] * 10_000
+        command = ["scenes", "-q", str(config), "--csv", "--jobs", "1"]
+        assert cli.main(command) == cli.SOME_FAILED
+        said = capsys.readouterr()
+        found = list(csv.DictReader(said.out.splitlines()))
+        assert [row for row in found if row["glacier"]] == table
+        assert [row["path"] for row in found if not row["glacier"]] == [server.url]
+        assert "check the address and the network" in said.err
 
 
 def test_runs_on_folders_tars_and_a_server_give_the_same_months(archive, tmp_path):

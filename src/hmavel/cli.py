@@ -98,6 +98,9 @@ One line per glacier and scene: taken or not, the shares of the outline that are
 cloudy and snow-covered, and the reason. The same table is written to scenes.csv in the
 output folder of the configuration.
 
+Scenes come from folders and tars ([input] archive), from STAC, Earth Engine exports and tables
+of GeoTIFFs ([scenes] stac, earth_engine, csv): docs/sources.md has an example of each.
+
 examples:
   hmavel scenes my.toml
   hmavel scenes my.toml --csv > scenes.csv

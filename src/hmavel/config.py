@@ -515,7 +515,7 @@ class Config(Stage):
 
     @model_validator(mode="after")
     def _some_source(self) -> Config:
-        if not (self.input.archive or self.scenes.any):
+        if not (self.input.archive or self.scenes.any or self.itslive.alone):
             what = "a source of scenes: input.archive, or one in [scenes]"
             raise PydanticCustomError("source", what, {"got": "none"})
         return self

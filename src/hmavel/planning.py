@@ -25,7 +25,7 @@ from hmavel.prior import expected_speed
 from hmavel.scanning import scan
 from hmavel.screening import Decision, screen_all
 from hmavel.site import make_site
-from hmavel.sources import find_other
+from hmavel.sources import find_other, with_silent
 from hmavel.vsi import shown
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan
             config.sources(), work=config.output.folder / "mosaics",
             area=_area(chosen), first=config.input.first, last=config.input.last,
         )
+        other = with_silent(config.sources(), other, catalogue.scenes())
         scan(catalogue, config.input.archive, more=other)
         catalogue.sync_glaciers(chosen)
         rejected = [Rejected(Path(item), reason) for item, reason in catalogue.left_out()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,9 +13,9 @@ from hmavel.acquisitions import Catalogue, Rejected, settle
 from hmavel.archive import open_all
 from hmavel.dated import open_dated
 from hmavel.earth_engine import open_exports
-from hmavel.stac import Search, open_stac
+from hmavel.stac import Search, open_stac, place
 from hmavel.stac_item import ItemOptions
-from hmavel.vsi import DELAY_S, RETRIES
+from hmavel.vsi import DELAY_S, RETRIES, is_remote
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,36 @@ def find_all(
     found, rejected = find_other(sources, work=work, area=area, first=first, last=last)
     opened, unusable = open_all(sources.archive)
     return settle([*opened, *found], [*unusable, *rejected])
+
+
+def with_silent(
+    sources: Sources,
+    answer: tuple[list[Scene], list[Rejected]],
+    known: Iterable[Scene],
+) -> tuple[list[Scene], list[Rejected]]:
+    """Add the scenes that a server gave before, when it does not answer now.
+
+    Parameters
+    ----------
+    sources, answer
+        Where was looked, and what `find_other` found.
+    known
+        The scenes of an earlier look.
+
+    Returns
+    -------
+    (scenes, rejected)
+        With the remote ones among ``known`` where a STAC source has failed: a server that is
+        down for an hour must not take months out of finished products.
+    """
+    scenes, rejected = answer
+    servers = {place(where) for where in sources.stac}
+    if not any(item.path in servers for item in rejected):
+        return answer
+    new = {scene.path for scene in scenes}
+    old = [s for s in known if is_remote(s.path) and s.path not in new]
+    log.warning("scenes: a server is silent; %d scenes are taken as they were", len(old))
+    return [*scenes, *old], rejected
 
 
 def find_other(

@@ -79,7 +79,7 @@ def open_stac(
     rejected: list[Rejected] = []
     try:
         for content, href in _items(where, io, search, rejected):
-            name = _place(href or f"{where}#{content.get('id', '?')}")
+            name = place(href or f"{where}#{content.get('id', '?')}")
             try:
                 item = _parsed(content, href)
                 if _asked_for(item, search):
@@ -92,12 +92,12 @@ def open_stac(
                 log.info("scenes: %s", error)
     except _faults() as error:
         problem = ReadError(
-            "stac", shown(_place(where)), expected="a STAC catalogue, API, collection or item",
+            "stac", shown(place(where)), expected="a STAC catalogue, API, collection or item",
             got=f"{_brief(error)}, after {len(scenes)} scenes",
             hint="check the address and the network, and run again later",
         )  # fmt: skip
         log.warning("%s", problem)
-        rejected.append(Rejected(_place(where), str(problem)))
+        rejected.append(Rejected(place(where), str(problem)))
     return scenes, rejected
 
 
@@ -206,8 +206,8 @@ def _walk(
             except _faults() as error:
                 rejected.append(
                     Rejected(
-                        _place(href),
-                        f"stac {shown(_place(href))}: expected a STAC {link['rel']}, got "
+                        place(href),
+                        f"stac {shown(place(href))}: expected a STAC {link['rel']}, got "
                         f"{_brief(error)}; mend the catalogue",
                     )
                 )
@@ -271,7 +271,8 @@ def _absolute(href: str, start: str) -> str:
     return str(make_absolute_href(href, start))
 
 
-def _place(where: str) -> Path:
+def place(where: str) -> Path:
+    """Return what a source or an item is listed as: a name for GDAL, or its path."""
     if urlsplit(where).scheme in ("http", "https", "s3"):
         return remote(where)
     return Path(where)
