@@ -20,14 +20,13 @@ from hmavel.bias_models import (
     Fit,
     Normal,
     Shape,
-    core_centre,
     find_steps,
     node_redundancy,
     robust_fit,
     shape_over,
     tukey,
 )
-from hmavel.terrain import NMAD
+from hmavel.core import NMAD, core_scatter
 
 log = logging.getLogger(__name__)
 
@@ -257,7 +256,7 @@ class _Search:
         self.redundancy = 1.0
 
     def run(self, requested: str) -> Bias:
-        start = self.y - core_centre(self.y)
+        start = self.y - core_scatter(self.y[:, 0], self.y[:, 1]).centre
         shapes = {m: shape_over(self.p, k, self.reach) for m, k in POLYNOMIALS.items()}
         constant = robust_fit(shapes["constant"], self.p, self.y, start)
         if requested == "constant":
@@ -320,6 +319,8 @@ class _Search:
             ]
             menu = _Menu(tried, self, rich)
             best = min(tried, key=menu.criterion)
+            if not (best.steps or best.across or best.along):
+                return best, rich  # a polynomial after all: nothing to refine
             rich = robust_fit(best, self.p, self.y, self.y - rich.at(self.p))
         return best, rich
 

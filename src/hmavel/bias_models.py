@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.spatial import ConvexHull, QhullError
 
-from hmavel.errors import StableGroundError
-from hmavel.terrain import NMAD, static_terrain
+from hmavel.core import NMAD, core_scatter
 
 Array = NDArray[np.float64]
 
 #: Distance from the centre of the scatter, in core sigmas, at which a node's weight is zero.
 #: Real ground has skewed tails; a wider cutoff would follow them away from the median.
 CUTOFF = 4.0
-#: Mesh of the density from which centre and cutoff come: half the published one's.
-MESH = 28
 #: Nodes between steps: fewer than any detector module has, more than a window covers.
 SHORTEST = 10
 #: Detector modules of a swath, with room for those of the second scene.
@@ -172,22 +169,13 @@ class Fit:
 
 def core_sigma(residual: Array) -> Array:
     """Return the 1-sigma width (2,) of the core of the residuals, false matches left out."""
-    try:
-        t = static_terrain(residual[:, 0], residual[:, 1], gridsize=MESH)
-        return np.array([t.sigma_x, t.sigma_y])
-    except StableGroundError:  # values rounded to steps: no density, but a median deviation
-        size = np.abs(residual - np.median(residual, axis=0))
-        moved = [s[s > 0] if np.median(s) == 0 else s for s in size.T]
-        return np.array([NMAD * np.median(s) if s.size else 0.0 for s in moved])
-
-
-def core_centre(y: Array) -> Array:
-    """Return the mode (2,) of the displacements, or their median where there is no density."""
-    try:
-        t = static_terrain(y[:, 0], y[:, 1], gridsize=MESH)
-        return np.array([t.bias_x, t.bias_y])
-    except StableGroundError:
-        return np.asarray(np.median(y, axis=0))
+    core = core_scatter(residual[:, 0], residual[:, 1])
+    if core.sigma.all():
+        return core.sigma
+    # values rounded to steps, half of them one and the same: the deviation of the others
+    size = np.abs(residual - core.centre)
+    moved = [s[s > 0] if np.median(s) == 0 else s for s in size.T]
+    return np.array([NMAD * np.median(s) if s.size else 0.0 for s in moved])
 
 
 def tukey(residual: Array, sigma: Array) -> Array:

@@ -12,15 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hmavel._types import Displacement
+from hmavel.core import core_scatter
 from hmavel.errors import StableGroundError
-from hmavel.terrain import static_terrain
 
 Array = NDArray[np.float64]
 
 #: Stable nodes that a class must have: the factor is then known to about 6 %.
 PER_CLASS = 300
-#: Mesh of the density: some hundred points a class have a kernel far wider than its bins.
-MESH = 24
 #: Classes at most.
 MOST_CLASSES = 10
 
@@ -103,16 +101,14 @@ def fit_sigma_scale(
         )
     value = np.stack([d.drow[used], d.dcol[used]]).astype(np.float64)
     sigma = np.stack([d.sigma_row[used], d.sigma_col[used]]).astype(np.float64)
-    rough = static_terrain(value[0], value[1], gridsize=MESH)
-    offset = value - np.array([[rough.bias_x], [rough.bias_y]])
+    offset = value - core_scatter(value[0], value[1]).centre[:, None]
     order = np.argsort(sigma[0] * sigma[1], kind="stable")
     pieces = min(MOST_CLASSES, max(1, count // PER_CLASS))
     centres, factors = [], []
     for part in np.array_split(order, pieces):
         z = offset[:, part] / sigma[:, part]
-        t = static_terrain(z[0], z[1], gridsize=MESH)
         centres.append(np.median(sigma[:, part], axis=1))
-        factors.append((t.sigma_x, t.sigma_y))
+        factors.append(core_scatter(z[0], z[1]).sigma)
     centre, factor = np.asarray(centres), np.asarray(factors)
     rows, cols = np.argsort(centre[:, 0]), np.argsort(centre[:, 1])
     return SigmaScale(

@@ -16,6 +16,7 @@ import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from hmavel.core import NMAD
 from hmavel.errors import StableGroundError
 from hmavel.kde import (
     Array,
@@ -32,8 +33,6 @@ NAN = float("nan")
 MIN_POINTS = 30
 #: Points that settle centre and scale before all of them are binned.
 PILOT = 1 << 15
-#: Consistency factor of the median absolute deviation for a Gaussian.
-NMAD = 1.482602218505602
 #: Two-sided 95 % quantile of the Gaussian.
 Z95 = 1.959963984540054
 

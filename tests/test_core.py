@@ -1,0 +1,67 @@
+"""The fast core of a scatter: its bias, its spread, and what does not move it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hmavel.core import clipped_variance, core_scatter
+
+SIGMA = np.array([0.05, 0.075])
+CENTRE = np.array([0.3, -0.2])
+
+
+def cloud(seed: int, n: int, share: float, kind: str) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    p = CENTRE[:, None] + SIGMA[:, None] * rng.normal(size=(2, n))
+    false = rng.random(n) < share
+    k = int(false.sum())
+    if kind == "even":
+        p[:, false] = rng.uniform(-4, 4, (2, k))
+    elif kind == "one-sided":
+        p[0, false] += rng.uniform(0.4, 1.5, k)
+    elif kind == "near":
+        p[:, false] = CENTRE[:, None] + rng.normal(0, 0.5, (2, k))
+    return p
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "kind"),
+    [(300, 0.0, "even"), (300, 0.4, "even"), (1000, 0.4, "one-sided"), (4000, 0.4, "even"),
+     (4000, 0.2, "near"), (20_000, 0.3, "even")],
+)  # fmt: skip
+def test_centre_and_width_among_false_matches(n: int, share: float, kind: str) -> None:
+    cores = [core_scatter(*cloud(seed, n, share, kind)) for seed in range(40)]
+    ratio = np.array([c.sigma for c in cores]) / SIGMA
+    off = (np.array([c.centre for c in cores]) - CENTRE) / SIGMA
+    # 1 / sqrt(2 n) is what a standard deviation of a clean sample has
+    assert ratio.mean(axis=0) == pytest.approx([1, 1], abs=0.02)
+    assert ratio.std(axis=0).max() < 2.5 / np.sqrt(2 * min(n, 4096) * (1 - share))
+    assert np.abs(off.mean(axis=0)).max() < 0.03
+    assert np.mean([c.share for c in cores]) == pytest.approx(1 - share, abs=0.02)
+
+
+def test_few_points_are_judged_without_bias() -> None:
+    ratio = np.array([core_scatter(*cloud(s, 60, 0.1, "even")).sigma for s in range(200)])
+    assert (ratio / SIGMA).mean(axis=0) == pytest.approx([1, 1], abs=0.04)
+
+
+def test_shift_and_scale_carry_over() -> None:
+    p = cloud(1, 500, 0.2, "even")
+    a, b = core_scatter(*p), core_scatter(10 + 3 * p[0], -3 * p[1])
+    np.testing.assert_allclose(b.sigma, 3 * a.sigma, rtol=1e-6)
+    np.testing.assert_allclose(b.centre, [10 + 3 * a.centre[0], -3 * a.centre[1]], rtol=1e-6)
+
+
+def test_half_of_the_values_being_one_have_no_width() -> None:
+    x = np.r_[np.zeros(60), np.linspace(-1, 1, 40)]
+    core = core_scatter(x, np.zeros(100))
+    assert core.sigma.tolist() == [0, 0]
+    assert core.centre.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("limit", [1.0, 2.5, 3.5])
+def test_clipped_variance_is_that_of_clipped_points(limit: float) -> None:
+    p = np.random.default_rng(2).normal(size=(2, 400_000))
+    kept = p[:, (p**2).sum(axis=0) < limit**2]
+    assert clipped_variance(limit) == pytest.approx(kept.var(axis=1).mean(), rel=0.01)
