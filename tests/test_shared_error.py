@@ -116,10 +116,11 @@ def test_wrong_arguments() -> None:
 
 def test_ice_has_no_larger_share_than_the_ground() -> None:
     parts = separated(network(10))
+    ground = parts.scene_sigma, parts.scene_share
     like_ground = np.sqrt(1.8**2 + 2 * 1.05**2)
-    same = scene_sigma_on_ice(parts, [like_ground, 3 * like_ground])
+    same = scene_sigma_on_ice(*ground, [like_ground, 3 * like_ground])
     assert same == pytest.approx([1.05, 1.05], rel=WITHIN)
-    better = scene_sigma_on_ice(parts, [like_ground / 2, like_ground / 2])
+    better = scene_sigma_on_ice(*ground, [like_ground / 2, like_ground / 2])
     assert better == pytest.approx([0.525, 0.525], rel=WITHIN)
 
 

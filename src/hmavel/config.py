@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from hmavel.classes import Thresholds
     from hmavel.correlator import Settings
+    from hmavel.gates import Limits as GateLimits
     from hmavel.screening import Limits
     from hmavel.sources import Sources
 
@@ -427,6 +428,42 @@ class Uncertainty(Stage):
     gridsize: int = _option(60, "Cells of the density mesh along a side.", ge=10, le=1000)
 
 
+class Gates(Stage):
+    """When a pair is doubtful, and when it is not used: [warn, fail] for each figure."""
+
+    static_count: tuple[float, float] = _option(
+        (300.0, 0.0), "Matched cells of bare ground, at least."
+    )
+    static_spread_m: tuple[float, float] = _option(
+        (1500.0, 0.0), "Root mean square distance of bare ground from its middle, at least.",
+        "m",
+    )
+    bias_m: tuple[float, float] = _option(
+        (30.0, 300.0), "Matching error before its removal, at most.", "m"
+    )
+    delta_m: tuple[float, float] = _option(
+        (9.0, 60.0), "Half-width at 2 sigma of the scatter over bare ground, at most.", "m"
+    )
+    outliers: tuple[float, float] = _option(
+        (0.2, 0.7), "Share of bare ground outside the core of that scatter, at most."
+    )
+    ground_matched: tuple[float, float] = _option(
+        (0.5, 0.0), "Share of bare ground that is matched, at least."
+    )
+    ice_matched: tuple[float, float] = _option(
+        (0.3, 0.0), "Share of the ice that is matched, at least."
+    )
+    closure: tuple[float, float] = _option(
+        (1.5, 4.0), "Spread of triplets over the predicted one, on bare ground, at most."
+    )
+
+    def limits(self) -> GateLimits:
+        """Return them as ``judge`` takes them."""
+        from hmavel.gates import Limits as GateLimits
+
+        return GateLimits(**self.model_dump())
+
+
 class Months(Stage):
     """The monthly inversion (docs/method.md, "Months")."""
 
@@ -449,8 +486,8 @@ class Months(Stage):
         60.0, "... and one over which, by the short ones, the ice has moved farther.", "m", gt=0
     )
     scene_sigma_m: float | None = _option(
-        None, "Error that the pairs of one scene share, 1 sigma; not set = taken as 0.", "m",
-        example=1.0, ge=0,
+        None, "Error that the pairs of one scene share, 1 sigma; not set = estimated from "
+        "bare ground; 0 = none.", "m", example=1.0, ge=0,
     )
     smoothness: float | None = _option(
         None, "Weight of method \"smooth\"; not set = chosen from the data.", example=10.0, gt=0
@@ -508,6 +545,7 @@ class Config(Stage):
     correlate: Correlate = Correlate()
     bias: Bias = Bias()
     uncertainty: Uncertainty = Uncertainty()
+    gates: Gates = Gates()
     months: Months = Months()
     itslive: ItsLive = ItsLive()
     output: Output = Output()

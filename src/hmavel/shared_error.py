@@ -120,7 +120,7 @@ def separate_errors(
     # either of two clippings takes its share of a small covariance
     r /= scale * np.sqrt(centred)[:, None]
     variance, weight, combinations = _scene_variance(r, kept, network)
-    known = np.isfinite(variance).all(axis=1)
+    known: BoolArray = np.asarray(np.isfinite(variance).all(axis=1))
     if known.sum() < LEAST_SCENES:
         raise StableGroundError(
             "uncertainty", "separate_errors",
@@ -153,13 +153,13 @@ def separate_errors(
     )
 
 
-def scene_sigma_on_ice(parts: ErrorComponents, sigma: ArrayLike) -> Array:
+def scene_sigma_on_ice(scene_sigma: ArrayLike, share: float, sigma: ArrayLike) -> Array:
     """Return the scenes' error for ice whose matches have another sigma than the ground's.
 
     Parameters
     ----------
-    parts
-        From bare ground.
+    scene_sigma, share
+        ``ErrorComponents.scene_sigma`` (metres) and ``.scene_share`` from bare ground.
     sigma
         (2,) typical 1 sigma of the pairs' displacement on the ice, metres, (x, y).
 
@@ -170,8 +170,8 @@ def scene_sigma_on_ice(parts: ErrorComponents, sigma: ArrayLike) -> Array:
         Ice that is matched better than the ground has scenes that err less as well, because
         part of a scene's error is its noise.
     """
-    most = np.square(np.asarray(sigma, np.float64)) * parts.scene_share / 2
-    return np.asarray(np.minimum(parts.scene_sigma, np.sqrt(most)))
+    most = np.square(np.asarray(sigma, np.float64)) * share / 2
+    return np.asarray(np.minimum(scene_sigma, np.sqrt(most)))
 
 
 def match_part(sigma: FloatArray, scene_sigma: float, baseline_years: ArrayLike) -> FloatArray:

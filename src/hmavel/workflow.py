@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel import __version__, parallel, state
+from hmavel._types import DAYS_PER_YEAR
 from hmavel.atomic import write_text
 from hmavel.config import as_json, to_toml
 from hmavel.consistency import doubtful
@@ -37,11 +38,13 @@ from hmavel.outcome import (
 )
 from hmavel.pair import PairPlan
 from hmavel.pair_chain import measure
+from hmavel.pair_stack import KEPT, STABLE, check_pairs, read_pairs, shared_sigma
 from hmavel.parallel import Failure
 from hmavel.planning import plan as make_plan
 from hmavel.product import combine, open_months, write_months, write_region
 from hmavel.product.field import BLANK
-from hmavel.raster import open_raster, write_geotiff
+from hmavel.raster import write_geotiff
+from hmavel.shared_error import match_part
 from hmavel.spill import remove_left_over
 from hmavel.stack import Stack
 from hmavel.verdict import figures, nothing_used, pair_row, verdict
@@ -56,9 +59,6 @@ if TYPE_CHECKING:
     from hmavel.pairing import PairChoice
 
 logger = logging.getLogger(__name__)
-
-#: What is kept of a pair for the months.
-_KEPT = ("vx", "vy", "sigma_vx", "sigma_vy")
 
 
 def run(config: Config, *, jobs: int | None = None) -> RunResult:
@@ -140,6 +140,7 @@ def process_glacier(
             failures.append(result)
             result = pair_row(choice, site.id) | {"state": "failed", "reason": result.reason}
         rows.append(result)
+    failures += check_pairs(rows, site, folder, config, clock)
     used = [row for row in rows if row["state"] == "used"]
     made = sum(1 for row in rows if row.pop("made", False))
     other: PairStack | None = None
@@ -180,7 +181,10 @@ def process_pair(
     """
     site = stack.site
     record, image = folder / f"{choice.id}.json", folder / f"{choice.id}.tif"
-    options = (config.mask, config.correlate, config.bias, config.uncertainty, config.glaciers)
+    options = (
+        config.mask, config.correlate, config.bias, config.uncertainty, config.gates,
+        config.glaciers,
+    )  # fmt: skip
     expected = state.fingerprint(
         __version__,
         [as_json(stage) for stage in options],
@@ -199,12 +203,15 @@ def process_pair(
         hidden=reference.hidden | secondary.hidden, nodes=(site.row, site.col),
         config=config, clock=clock,
     )
-    row = pair_row(choice, site.id) | figures(measured, site.ice, site.image.pixel)
+    row = pair_row(choice, site.id) | figures(
+        measured, site.ice, site.image.pixel, config.gates.limits()
+    )
     row["state"], row["reason"] = verdict(measured, row, config)
     if row["state"] == "used":
         velocity = measured.velocity
-        bands = {name: getattr(velocity, name) for name in _KEPT}
-        units = dict.fromkeys(_KEPT, "m/yr")
+        bands = {name: getattr(velocity, name) for name in KEPT}
+        bands[STABLE] = measured.stable.astype(np.float32)
+        units = dict.fromkeys(KEPT, "m/yr")
         with clock.stage("write"):
             write_geotiff(image, bands, site.grid, units=units, cog=False)
     state.write_record(record, expected, **row)
@@ -232,10 +239,11 @@ def compose_glacier(
     start = np.array([row["start"] for row in used], "datetime64[ms]")
     end = np.array([row["end"] for row in used], "datetime64[ms]")
     months = _months(config, plan, other)
+    shared: tuple[Any, Any] = shared_sigma(config, folder, used)
     expected = state.fingerprint(
         __version__, as_json(config.months), config.pairs.short_days,
         [str(months[0]), len(months)],
-        sorted(row[state.KEY] for row in used),
+        sorted(row[state.KEY] for row in used), shared,
         [as_json(config.itslive), facts_of(config.itslive.sources)] if other else [],
     )
     record = folder / "months.json"
@@ -244,21 +252,24 @@ def compose_glacier(
         return expected, len(months)
     record.unlink(missing_ok=True)
     with clock.stage("months"):
-        stack = _read_pairs(folder / "pairs", used, site.ice)
-        scene_sigma: Any = config.months.scene_sigma_m
+        stack = read_pairs(folder / "pairs", used, site.ice)
         if other is not None:
             stack, start, end = join(stack, start, end, other, site.ice)
-            scene_sigma = config.itslive.scene_sigma_m
-            scene_sigma = "learn" if scene_sigma is None else scene_sigma
+            learnt = config.itslive.scene_sigma_m
+            shared = ("learn" if learnt is None else learnt,) * 2
+        years = (end - start) / np.timedelta64(86_400_000, "ms") / DAYS_PER_YEAR
         wrong = doubtful(
             **stack, start=start, end=end, short_days=config.pairs.short_days,
             limit=config.months.max_disagreement, far_m=config.months.far_m,
         )
         stack |= {axis: np.where(wrong, np.nan, stack[axis]) for axis in ("vx", "vy")}
         composed = {}
-        for axis in ("vx", "vy"):
+        for axis, scene_sigma in zip(("vx", "vy"), shared, strict=True):
+            alone = stack[f"sigma_{axis}"]
+            if other is None:  # theirs state the match's error, so far as is known
+                alone = match_part(alone, scene_sigma, years)
             on_ice = compose_months(
-                stack[axis], stack[f"sigma_{axis}"], start, end, months=months,
+                stack[axis], alone, start, end, months=months,
                 method=config.months.method, scene_sigma=scene_sigma,
                 smoothness=config.months.smoothness, jobs=jobs,
             )
@@ -267,7 +278,10 @@ def compose_glacier(
         field = combine(
             composed["vx"], composed["vy"], site.grid, domain=site.ice, name=site.id
         )
-        inputs = {"configuration": as_json(config), "pairs": len(start), state.KEY: expected}
+        inputs = {
+            "configuration": as_json(config), "pairs": len(start), state.KEY: expected,
+            "scene_sigma_m": list(shared),
+        }  # fmt: skip
         files = write_months(folder, field, inputs)
         for stale in set(folder.glob("velocity_*.tif")) - set(files):
             stale.unlink()  # months that a former configuration asked for
@@ -284,17 +298,6 @@ def _months(config: Config, plan: Plan, other: PairStack | None) -> TimeArray:
     first = config.months.first or str(min(starts))
     last = config.months.last or str(max(ends))
     return np.arange(first[:7], np.datetime64(last[:7], "M") + 1, dtype="datetime64[M]")
-
-
-def _read_pairs(folder: Path, used: list[Row], ice: BoolArray) -> dict[str, FloatArray]:
-    """Read the kept bands of the pairs at the cells on ice: name -> (pairs, 1, cells)."""
-    stack = {name: np.empty((len(used), 1, int(ice.sum())), np.float32) for name in _KEPT}
-    for index, row in enumerate(used):
-        with open_raster(folder / f"{row['reference']}_X_{row['secondary']}.tif") as reader:
-            for name in _KEPT:
-                band, _ = reader.read(reader.descriptions.index(name) + 1)
-                stack[name][index, 0] = band[ice]
-    return stack
 
 
 def _spread(months: Months, ice: BoolArray) -> Months:

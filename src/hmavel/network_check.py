@@ -1,0 +1,144 @@
+"""What all pairs of a glacier say about each other: their errors, and bad scenes among them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hmavel._types import DAYS_PER_YEAR, FloatArray, TimeArray
+from hmavel.closure import Closure, close_triplets
+from hmavel.errors import StableGroundError
+from hmavel.shared_error import ErrorComponents, match_part, separate_errors
+
+logger = logging.getLogger(__name__)
+
+#: Cells of ice, and of bare ground, that are looked at.
+MOST_CELLS = 4000
+
+
+@dataclass(frozen=True)
+class NetworkCheck:
+    """Errors and closure of a glacier's pairs."""
+
+    errors: ErrorComponents | None  #: None = too little bare ground
+    reason: str  #: why there are no errors
+    ground: Closure  #: over bare ground
+    ice: Closure  #: over the ice, where moving through a gradient adds to it
+
+    @property
+    def suspects(self) -> dict[np.datetime64, str]:
+        """Scenes that are not like the others: time -> why."""
+        found: dict[np.datetime64, str] = {}
+        for closure, where in ((self.ice, "on the ice"), (self.ground, "on bare ground")):
+            for s in np.flatnonzero(closure.suspects):
+                found[closure.scenes[s]] = (
+                    f"its triplets spread {closure.scene_spread[s]:.1f} times as much as "
+                    f"predicted {where}"
+                )
+        if self.errors is not None:
+            for s in np.flatnonzero(self.errors.suspects):
+                size = float(np.nanmax(self.errors.each_scene_sigma[s]))
+                words = f"its place errs by {size:.1f} m"
+                time = self.errors.scenes[s]
+                found[time] = f"{found[time]}; {words}" if time in found else words
+        return dict(sorted(found.items()))
+
+
+def check_network(
+    ground: Mapping[str, FloatArray],
+    ice: Mapping[str, FloatArray],
+    start: TimeArray,
+    end: TimeArray,
+    *,
+    redundancy: float = 1.0,
+) -> NetworkCheck:
+    """Tell the pairs' errors apart over bare ground, and close all triplets.
+
+    Parameters
+    ----------
+    ground, ice
+        ``vx``, ``vy``, ``sigma_vx``, ``sigma_vy``, m/yr, (p, cells), NaN = not measured (or
+        not bare ground in this pair).
+    start, end
+        (p,) datetime64.
+    redundancy
+        As for ``separate_errors``.
+
+    Returns
+    -------
+    NetworkCheck
+    """
+    years = (np.asarray(end, "datetime64[ms]") - np.asarray(start, "datetime64[ms]")) / (
+        np.timedelta64(86_400_000, "ms") * DAYS_PER_YEAR
+    )
+    errors, reason = None, ""
+    metres = _metres(ground, years)
+    try:
+        errors = separate_errors(metres[0], metres[1], start, end, redundancy=redundancy)
+    except StableGroundError as error:
+        reason = str(error)
+        logger.debug("%s", error)
+    scene = errors.scene_sigma if errors else np.zeros(2)
+
+    def closed(stack: Mapping[str, FloatArray]) -> Closure:
+        x, y = _metres(stack, years)
+        alone = [
+            match_part(stack[f"sigma_{axis}"], float(s), years) * np.abs(years)[:, None]
+            for axis, s in zip(("vx", "vy"), scene, strict=True)
+        ]
+        return close_triplets(x, y, alone[0], alone[1], start, end)
+
+    return NetworkCheck(errors, reason, closed(ground), closed(ice))
+
+
+def as_record(check: NetworkCheck, ids: Sequence[str]) -> dict[str, Any]:
+    """Return the check as plain values: by pair id, by scene time, and over all."""
+    errors = check.errors
+    pairs = {
+        name: {
+            "closure": _plain(check.ground.pair_spread[i]),
+            "closure_ice": _plain(check.ice.pair_spread[i]),
+            "open_share": _plain(check.ground.pair_open_share[i]),
+        }
+        for i, name in enumerate(ids)
+    }
+    figures: dict[str, Any] = {"match_sigma_m": None, "scene_sigma_m": None, "share": None}
+    if errors is not None:
+        figures = {
+            "match_sigma_m": errors.match_sigma.tolist(),
+            "match_sigma_se_m": errors.match_sigma_se.tolist(),
+            "scene_sigma_m": errors.scene_sigma.tolist(),
+            "scene_sigma_se_m": errors.scene_sigma_se.tolist(),
+            "share": errors.scene_share,
+            "cells": errors.cells,
+        }
+    return figures | {
+        "reason": check.reason,
+        "triplets": len(check.ground.triplets),
+        "closure": _plain(check.ground.overall),
+        "closure_ice": _plain(check.ice.overall),
+        "suspects": {str(time): why for time, why in check.suspects.items()},
+        "by_pair": pairs,
+    }
+
+
+def sample_of(cells: np.ndarray) -> np.ndarray:
+    """Return the mask ``cells`` with at most ``MOST_CELLS`` of its cells, evenly drawn."""
+    where = np.flatnonzero(cells)
+    if len(where) <= MOST_CELLS:
+        return cells
+    out = np.zeros(cells.size, bool)
+    out[np.random.default_rng(0).choice(where, MOST_CELLS, replace=False)] = True
+    return out.reshape(cells.shape)
+
+
+def _metres(stack: Mapping[str, FloatArray], years: FloatArray) -> list[FloatArray]:
+    return [np.asarray(stack[axis] * years[:, None]) for axis in ("vx", "vy")]
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
