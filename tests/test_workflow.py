@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 
 import numpy as np
 import pytest
 import rasterio
 
-from hmavel import cli, config, correlator, pair_chain, simulate, workflow
+from hmavel import cli, config, correlator, pair_chain, shared_error, simulate, workflow
+from hmavel.month import compose_months
 from hmavel.parallel import Failure
 from hmavel.stack import Stack
 
@@ -315,3 +317,56 @@ def test_scenes_and_dry_run_show_the_plan_and_match_nothing(finished, truth, tmp
     assert not list(tmp_path.rglob("*.tif"))
 
 
+
+
+def test_pairs_are_judged_and_what_scenes_share_reaches_the_months(
+    truth, tmp_path, monkeypatch
+):
+    handed = []
+
+    def watched(v, sigma, *dates, **options):
+        handed.append((options["scene_sigma"], sigma))
+        return compose_months(v, sigma, *dates, **options)
+
+    monkeypatch.setattr(workflow, "compose_months", watched)
+    # six small scenes have little ground: the plumbing is tested, not the estimate
+    monkeypatch.setattr(shared_error, "LEAST_CELLS", 10)
+    monkeypatch.setattr(shared_error, "LEAST_SCENES", 3)
+    given = settings_for(
+        truth.path, tmp_path, pairs={"successors": 3}, glaciers={"margin_m": 1500.0},
+        gates={"bias_m": (0.0, 300.0)},
+    )
+    result = workflow.run(given, jobs=1)
+    (glacier,) = result.glaciers
+    network = json.loads((glacier.folder / "network.json").read_text())
+    assert network["triplets"] > 0
+    used = [row for row in glacier.rows if row["state"] == "used"]
+    assert {row["gate"] for row in used} == {"warn"}
+    assert all("matching error of" in row["gate_reasons"] for row in used)
+    assert {row["gate"] for row in glacier.rows if row["state"] == "rejected"} <= {"fail"}
+    assert any(row["closure_ice"] is not None for row in used)
+    table = rows(given.output.folder / "pairs.csv")
+    assert [row["gate"] for row in table] == [str(row["gate"]) for row in glacier.rows]
+    typical = [np.median([row[n] * row["days"] / 365.25 for row in used])
+               for n in ("sigma_vx", "sigma_vy")]  # fmt: skip
+    expected = shared_error.scene_sigma_on_ice(
+        network["scene_sigma_m"], network["share"], typical
+    )
+    np.testing.assert_allclose([scene for scene, _ in handed], expected)
+    before = stamps(given.output.folder)
+    workflow.run(given, jobs=1)
+    assert stamps(given.output.folder) == before
+    set_by_hand = changed(given, months={"scene_sigma_m": 0.75})
+    handed.clear()
+    workflow.run(set_by_hand, jobs=1)
+    assert [scene for scene, _ in handed] == [0.75, 0.75]
+
+
+def test_a_pair_that_fails_a_gate_is_not_used(truth, tmp_path):
+    strict = settings_for(truth.path, tmp_path, gates={"static_count": (1e9, 1e9)})
+    result = workflow.run(strict, jobs=1)
+    reasons = [row["reason"] for row in result.glaciers[0].rows]
+    assert any(r.startswith("gate: ") for r in reasons)
+    assert all(r.startswith(("gate: ", "bare ground: ")) for r in reasons)
+    assert all(row["gate"] == "fail" for row in result.glaciers[0].rows)
+    assert result.failures

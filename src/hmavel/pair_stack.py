@@ -80,7 +80,7 @@ def _network_record(used: list[Row], site: Site, folder: Path) -> Row:
     on_ice = read_pairs(folder, used, ice)
     ground = read_pairs(folder, used, bare, (*KEPT, STABLE))
     still = ground.pop(STABLE) == 1
-    repeats = [row["redundancy"] for row in used if row["redundancy"]]
+    repeats = [row["redundancy"] for row in used if np.isfinite(row["redundancy"] or np.nan)]
     check = check_network(
         {name: np.where(still, band, np.nan)[:, 0] for name, band in ground.items()},
         {name: band[:, 0] for name, band in on_ice.items()},

@@ -79,6 +79,8 @@ def pair_text(result: PairResult) -> str:
             for when in ("before", "after")
         ]
         lines += ["", text_table(header, rows)]
+    gate = figures["gate"]
+    lines += ["", f"verdict   {gate.level}" + (f": {gate.text}" if gate.reasons else "")]
     lines += ["", f"written to {result.folder}"]
     return "\n".join(lines)
 
@@ -115,11 +117,14 @@ def run_text(result: RunResult) -> str:
     rows = []
     for glacier in result.glaciers:
         states = [row["state"] for row in glacier.rows]
+        warned = sum(row["state"] == "used" and row["gate"] == "warn" for row in glacier.rows)
         rows.append(
-            (glacier.id, len(states), states.count("used"), states.count("rejected"),
+            (glacier.id, len(states), states.count("used"), warned, states.count("rejected"),
              states.count("failed"), glacier.made, glacier.months)
         )  # fmt: skip
-    header = ("glacier", "pairs", "used", "rejected", "failed", "made now", "months")
+    header = (
+        "glacier", "pairs", "used", "of them warned", "rejected", "failed", "made now", "months"
+    )  # fmt: skip
     return "\n".join(
         [text_table(header, rows), "", seconds_text(result.seconds, result.elapsed),
          read_text(result.counts), f"written to {result.plan.folder}"]

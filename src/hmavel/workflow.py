@@ -207,6 +207,8 @@ def process_pair(
         measured, site.ice, site.image.pixel, config.gates.limits()
     )
     row["state"], row["reason"] = verdict(measured, row, config)
+    if row["state"] == "rejected":
+        row["gate"] = "fail"
     if row["state"] == "used":
         velocity = measured.velocity
         bands = {name: getattr(velocity, name) for name in KEPT}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Entries that every ``pair.json`` has; null where the step was not made.
-REPORTED = ("bias", "static_terrain", "thresholds", "configuration")
+REPORTED = ("bias", "static_terrain", "gate", "thresholds", "configuration")
 
 _UNITS = dict.fromkeys(("east", "north", "sigma_east", "sigma_north"), "m") | dict.fromkeys(
     ("snr", "coherence", "quality"), "1"
