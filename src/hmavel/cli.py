@@ -106,6 +106,21 @@ examples:
   hmavel scenes my.toml --csv > scenes.csv
 """
 
+_ASSESS_EPILOG = """\
+MAP is a NetCDF file or a GeoTIFF with bands vx and vy, or two GeoTIFFs, vx then vy. Any
+number of them; one that cannot be read is listed and the others are done.
+
+output, in DIR:
+  quality.csv, quality.json   for each map: bias, half-widths, outliers, shares, the verdict
+  <map>.png                   the scatter over bare ground with its density and contour
+
+examples:
+  hmavel assess vx.tif vy.tif --stable bedrock.shp --days 32 --out quality
+  hmavel assess S2*_vx.tif S2*_vy.tif ... --method glaft --stable bedrock.shp --out quality
+      the numbers of GLAFT 1.0.0
+  hmavel assess *.nc --stable rock.gpkg --ice inside.gpkg --unit m/yr --out quality
+"""
+
 _CONFIG_EPILOG = """\
 examples:
   hmavel config > my.toml
@@ -217,6 +232,27 @@ def parser() -> argparse.ArgumentParser:
     scenes.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
     scenes.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     _add_jobs(scenes)
+
+    assess = add("assess", _assess, "judge velocity maps of any software by their bare ground",
+                 _ASSESS_EPILOG)
+    assess.add_argument("maps", type=Path, nargs="+", metavar="MAP", help="velocity maps")
+    assess.add_argument("--stable", type=Path, required=True, metavar="VECTOR",
+                        help="polygons of ground that does not move")
+    assess.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    assess.add_argument("--ice", type=Path, metavar="VECTOR",
+                        help="polygons well inside the ice: also the scatter of strain rates")
+    assess.add_argument("--method", choices=("robust", "glaft"), default="robust",
+                        help="estimator (default: robust)")
+    assess.add_argument("--unit", choices=("m/day", "m/yr"), default="m/day",
+                        help="of the maps (default: m/day)")
+    assess.add_argument("--days", type=float, metavar="N",
+                        help="baseline, to judge bias and half-width in metres as well")
+    assess.add_argument("--names", nargs=2, default=("vx", "vy"), metavar=("VX", "VY"),
+                        help="of the variables or bands (default: vx vy)")
+    assess.add_argument("--nodata", type=float, metavar="VALUE",
+                        help="value that means missing, where the files do not say")
+    assess.add_argument("--no-figures", action="store_true", help="only the tables")
+    _add_jobs(assess)
 
     config = add("config", _config, "print a commented configuration with every option",
                  _CONFIG_EPILOG)
@@ -358,6 +394,23 @@ def _scenes(arguments: argparse.Namespace) -> int:
     else:
         print(report.scenes_text(plan))
     return _listed(plan.failures)
+
+
+def _assess(arguments: argparse.Namespace) -> int:
+    from hmavel import map_quality, report
+    from hmavel.parallel import Failure
+
+    names = tuple(arguments.names)
+    found = map_quality.assess_files(
+        map_quality.paired(arguments.maps, names), arguments.out, stable=arguments.stable,
+        ice=arguments.ice, names=names, nodata=arguments.nodata,
+        figures=not arguments.no_figures, jobs=_jobs(arguments) or 0, days=arguments.days,
+        unit=arguments.unit, method=arguments.method,
+    )
+    failures = [item for item in found if isinstance(item, Failure)]
+    print(report.quality_text([item for item in found if not isinstance(item, Failure)]))
+    print(f"written to {arguments.out}")
+    return _listed(failures)
 
 
 def _config(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hmavel.demo import DemoResult
+    from hmavel.map_quality import MapQuality
     from hmavel.outcome import PairResult, Plan, RunResult
 
 
@@ -83,6 +84,25 @@ def pair_text(result: PairResult) -> str:
     lines += ["", f"verdict   {gate.level}" + (f": {gate.text}" if gate.reasons else "")]
     lines += ["", f"written to {result.folder}"]
     return "\n".join(lines)
+
+
+def quality_text(maps: Sequence[MapQuality]) -> str:
+    """Return what ``hmavel assess`` prints: a line for each map."""
+    rows = []
+    for m in maps:
+        t = m.static
+        figures = (t.bias_x, t.bias_y, t.delta_x, t.delta_y, t.outlier_fraction) if t else ()
+        # A unit may make them small: digits that count, not decimals.
+        shown = [f"{value:.3g}" for value in figures] or ["-"] * 5
+        rows.append(
+            (m.name, m.gate.level, int(m.gate.figures["static_count"] or 0), *shown,
+             f"{m.delta_shear:.3g}", m.gate.text or m.reason)
+        )  # fmt: skip
+    header = (
+        "map", "verdict", "points", "bias x", "bias y", "2 sigma x", "2 sigma y", "outside",
+        "shear", "reasons",
+    )  # fmt: skip
+    return text_table(header, rows)
 
 
 def plan_text(plan: Plan) -> str:
