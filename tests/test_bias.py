@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from hmavel import Displacement, Quality
-from hmavel.bias import Bias, fit_bias, scene_column_angle, spread_of
+from hmavel.bias import Bias, fit_bias, scene_column_angle, spread_of, track_angle
 from hmavel.bias_models import node_redundancy, shape_over
 
 MODULE_PX = 880.0  # 13.2 km: a detector module of Landsat's OLI on the ground
@@ -249,6 +249,20 @@ def test_too_little_ground_is_flagged(model: str) -> None:
     assert np.isnan(b.sigma_row)
 
 
+def test_ground_in_one_patch_is_flagged() -> None:
+    case = make_case(8, (60, 60), ground="all")
+    patch = np.zeros((60, 60), bool)
+    patch[20:31, 20:31] = True
+    b = fit_bias(case.d, patch)
+    assert (b.model, b.flag, b.count) == ("none", True, 121)
+    # a square of n by n nodes has sqrt((n^2 - 1) / 6) node spacings of 8 px
+    assert "expected stable nodes spread over 40 px, got 36 px" in b.reason
+    assert not fit_bias(case.d, patch, min_spread=30.0).flag
+    apart = patch.copy()
+    apart[50:55, 50:55] = True
+    assert fit_bias(case.d, apart).model == "constant"
+
+
 def test_no_ground_at_all_is_flagged() -> None:
     case = make_case(8, (60, 60))
     b = fit_bias(case.d, np.zeros((60, 60), bool))
@@ -288,7 +302,10 @@ def test_the_input_is_left_as_it_was() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"model": "cubic"}, {"min_count": 0}, {"reach": -1.0}, {"column_angle": 120.0}],
+    [
+        {"model": "cubic"}, {"min_count": 0}, {"reach": -1.0}, {"min_spread": -1.0},
+        {"column_angle": 120.0},
+    ],
 )
 def test_wrong_arguments(wrong: dict[str, Any]) -> None:
     case = make_case(0, (30, 30))
@@ -305,6 +322,31 @@ def test_the_mask_must_be_the_nodes() -> None:
 
 
 # -- helpers --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("epsg", "x", "y", "expected"),
+    # sides of the footprints of LC08_047027_20201204 and LC08_005009_20150710, true north
+    [(32610, 0.0, 47.65, 14.7), (32622, 0.0, 72.43, 28.8)],
+)
+def test_the_track_is_that_of_real_footprints(
+    epsg: int, x: float, y: float, expected: float
+) -> None:
+    import pyproj
+    from affine import Affine
+    from rasterio.crs import CRS
+
+    from hmavel._types import Grid
+
+    central = 6 * (epsg % 100) - 183.0
+    east, north = pyproj.Transformer.from_crs(4326, epsg, always_xy=True).transform(
+        central + x, y
+    )
+    grid = Grid(CRS.from_epsg(epsg), Affine(15, 0, east, 0, -15, north), (1, 1))
+    assert track_angle(grid) == pytest.approx(expected, abs=0.5)
+    # east of the central meridian grid north lies to the east of true north
+    moved = Grid(grid.crs, Affine(15, 0, east + 100_000, 0, -15, north), (1, 1))
+    assert track_angle(moved) < track_angle(grid) - 0.5
 
 
 @pytest.mark.parametrize("angle", [-11.0, 0.0, 4.0, 12.5])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmavel._types import BoolArray, Displacement, FloatArray
+from hmavel._types import BoolArray, Displacement, FloatArray, Grid
 from hmavel.bias_models import (
     POLYNOMIALS,
     Array,
@@ -27,10 +27,13 @@ from hmavel.bias_models import (
     tukey,
 )
 from hmavel.core import NMAD, core_scatter
+from hmavel.gates import spread_of_places
 
 log = logging.getLogger(__name__)
 
 MODELS = ("constant", "plane", "quadratic", "stripes", "auto", "none")
+#: Landsat's orbit: cosine of the inclination (west), speed of its foot, of the equator, km/s.
+_COS_INCLINATION, _GROUND_SPEED, _ROTATION_SPEED = 0.1426, 6.76, 0.465
 #: Nodes that enter the fit, and the comparison of shapes; more add nothing but time.
 SAMPLE, MENU_SAMPLE = 16_000, 4_000
 #: Pieces a spline may have, and the nodes that each must be long.
@@ -71,6 +74,7 @@ class Bias:
     redundancy: float  #: neighbouring nodes per independent measurement, estimated
     extrapolation: float  #: mean variance of the error at all nodes over that on the ground
     criterion: Mapping[str, float]  #: of each model the ground admits; smaller is better
+    column_angle: float = 0.0  #: degrees clockwise from the image's columns
     flag: bool = False  #: True when the model asked for could not be had
     reason: str = ""  #: why
 
@@ -80,8 +84,9 @@ def fit_bias(
     stable: ArrayLike,
     *,
     model: str = "auto",
-    column_angle: float = 0.0,
+    column_angle: float | None = None,
     min_count: int = 100,
+    min_spread: float = 40.0,
     reach: float = 333.0,
 ) -> Bias:
     """Fit the matching error on stable ground and take it off every node.
@@ -98,10 +103,14 @@ def fit_bias(
         ``"none"``, or ``"auto"``: the one of them that the ground supports best.
     column_angle
         Direction of the scene's own columns: degrees clockwise from the image's columns
-        (about 10 for Landsat's descending track over High Mountain Asia; see
-        ``scene_column_angle``).
+        (about 13 for Landsat's descending track over High Mountain Asia; see ``track_angle``
+        and ``scene_column_angle``). None = not turned.
     min_count
         Stable nodes below which nothing is fitted.
+    min_spread
+        Root mean square distance of the stable nodes from their middle, px, below which
+        nothing is fitted: one patch may be a landslide, or a match of its own. A square of
+        12 by 12 nodes, 96 px wide, has 40.
     reach
         Distance from the ground's outline, px, up to which a shape is continued; farther
         out the value of the nearest such place is held. 333 px of 15 m are 5 km.
@@ -151,20 +160,63 @@ def fit_bias(
         raise ValueError(
             f"bias model: expected one of {', '.join(MODELS)}, got {model!r}; 'auto' chooses"
         )
-    if min_count < 3 or not reach >= 0 or not abs(column_angle) <= 90:
+    column_angle = 0.0 if column_angle is None else column_angle
+    if min_count < 3 or not min(reach, min_spread) >= 0 or not abs(column_angle) <= 90:
         raise ValueError(
-            "bias: expected min_count >= 3, reach >= 0 and column_angle in -90 ... 90, got "
-            f"{min_count}, {reach}, {column_angle}; leave them out for the defaults"
+            "bias: expected min_count >= 3, reach and min_spread >= 0 and column_angle in "
+            f"-90 ... 90, got {min_count}, {reach}, {min_spread}, {column_angle}; leave them "
+            "out for the defaults"
         )
     used = ground & d.good & np.isfinite(d.drow) & np.isfinite(d.dcol)
     count = int(used.sum())
     if model == "none":
         return _untouched(d, used, model, reason="")
+    row, col = np.nonzero(used)
+    spread = spread_of_places(d.row[row], d.col[col])
+    reason = ""
     if count < min_count:
         reason = f"expected {min_count} stable nodes, got {count}"
+    elif spread < min_spread:
+        reason = f"expected stable nodes spread over {min_spread:g} px, got {spread:.0f} px"
+    if reason:
         log.warning("bias: %s; widen the stable mask or drop the pair", reason)
         return _untouched(d, used, model, reason=reason)
     return _Search(d, used, column_angle, reach).run(model)
+
+
+def track_angle(grid: Grid) -> float:
+    """Return the direction of Landsat's own columns in the middle of a grid.
+
+    Parameters
+    ----------
+    grid
+        North up, in a projected coordinate system.
+
+    Returns
+    -------
+    float
+        Degrees clockwise from the grid's columns, of a descending track; 0 beyond 81 degrees
+        of latitude, where the satellite turns.
+
+    Notes
+    -----
+    From the orbit's inclination (98.2 degrees), the satellite's speed over ground and the
+    Earth's rotation under it; the sides of two Collection-2 footprints, at 48 and at 72
+    degrees north, are turned by 14.7 and 28.8 degrees where this gives 14.8 and 29.2.
+    """
+    import pyproj
+
+    system = pyproj.CRS.from_wkt(grid.crs.to_wkt())
+    middle = grid.x((grid.shape[1] - 1) / 2), grid.y((grid.shape[0] - 1) / 2)
+    to_degrees = pyproj.Transformer.from_crs(system, 4326, always_xy=True)
+    longitude, latitude = to_degrees.transform(*middle)
+    lean = _COS_INCLINATION / np.cos(np.deg2rad(latitude))
+    if lean >= 0.95:
+        return 0.0
+    west = _GROUND_SPEED * lean + _ROTATION_SPEED * np.cos(np.deg2rad(latitude))
+    heading = np.degrees(np.arctan2(west, _GROUND_SPEED * np.sqrt(1 - lean**2)))
+    convergence = pyproj.Proj(system).get_factors(longitude, latitude).meridian_convergence
+    return float(heading - convergence)
 
 
 def scene_column_angle(valid: ArrayLike) -> float:
@@ -232,7 +284,7 @@ class _Search:
     """One pair's ground, and the shapes tried on it."""
 
     def __init__(self, d: Displacement, used: BoolArray, angle: float, reach: float) -> None:
-        self.d, self.used = d, used
+        self.d, self.used, self.angle = d, used, angle
         c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
         row, col = np.meshgrid(
             np.asarray(d.row, np.float64), np.asarray(d.col, np.float64), indexing="ij"
@@ -366,6 +418,7 @@ class _Search:
             redundancy=self.redundancy,
             extrapolation=self._extrapolation(fit),
             criterion={m: v for m, v in criterion.items() if np.isfinite(v)},
+            column_angle=self.angle,
             flag=bool(reason),
             reason=reason,
         )

@@ -196,6 +196,8 @@ def parser() -> argparse.ArgumentParser:
                       "without coordinate system, the image's is meant)")
     pair.add_argument("--glaciers", type=Path, metavar="VECTOR",
                       help="ice outlines: what lies outside and is bare counts as stable")
+    pair.add_argument("--dem", type=Path, metavar="RASTER",
+                      help="heights in metres: ground in the shadow of mountains is not stable")
     pair.add_argument("--bias", default=None, metavar="MODEL",
                       help="auto, constant, plane, quadratic, stripes or none (default: auto; "
                       "none without --stable or --glaciers)")
@@ -333,8 +335,8 @@ def _pair(arguments: argparse.Namespace) -> int:
 
     result = single.pair_files(
         arguments.reference, arguments.secondary, arguments.out, config=settings,
-        stable=arguments.stable, glaciers=arguments.glaciers, threads=arguments.threads,
-        figure=not arguments.no_figure,
+        stable=arguments.stable, glaciers=arguments.glaciers, dem=arguments.dem,
+        threads=arguments.threads, figure=not arguments.no_figure,
     )
     print(report.pair_text(result))
     return DONE

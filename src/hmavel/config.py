@@ -109,6 +109,10 @@ class Input(Stage):
     last: date | None = _option(
         None, "Last day of scenes to use.", example=date(2024, 12, 31)
     )
+    dem: UserPath | None = _option(
+        None, "Heights in metres, any raster: ground in the shadow of mountains is not bare "
+        "ground; not set = only shadow that the images tell.", example="dem.tif",
+    )
     wrs: list[Annotated[str, AfterValidator(_path_row)]] = _option(
         [], "WRS-2 path/row to use, such as \"140/041\"; empty = all that are found."
     )
@@ -172,6 +176,10 @@ class Glaciers(Stage):
     )
     ice_buffer_m: float = _option(
         120.0, "Ground nearer to any ice than this is not taken for bare ground.", "m", ge=0
+    )
+    shade_buffer_m: float = _option(
+        120.0, "... nor what is nearer than this to the shadow of a mountain (with input.dem).",
+        "m", ge=0,
     )
 
 
@@ -410,8 +418,15 @@ class Bias(Stage):
     model: Literal["auto", "constant", "plane", "quadratic", "stripes", "none"] = _option(
         "auto", "Shape of the error over the scene."
     )
+    column_angle: float | None = _option(
+        None, "Direction of the scenes' own columns, clockwise from the image's; not set = "
+        "Landsat's track at this latitude.", "degrees", example=12.8, ge=-90, le=90,
+    )
     min_count: int = _option(100, "Matched cells of bare ground below which nothing is fitted.",
                              ge=3)
+    min_spread: float = _option(
+        40.0, "... and their rms distance from their middle.", "px (15 m)", ge=0,
+    )
     reach: float = _option(
         333.0, "Distance from the bare ground up to which a shape is continued.", "px (15 m)",
         ge=0,

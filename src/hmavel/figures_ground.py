@@ -60,7 +60,6 @@ def ground_figure(
     bias: Bias,
     corrected: Displacement,
     stable: BoolArray,
-    column_angle: float = 0.0,
 ) -> None:
     """Draw what a pair's bare ground says as PNG: before and after, profile, scatter, QQ.
 
@@ -74,8 +73,6 @@ def ground_figure(
         Displacement as matched, the error taken off it, and what came out, its sigma scaled.
     stable
         Bare ground, (rows, cols).
-    column_angle
-        Of the scene, as for ``fit_bias``: the profile runs across its columns.
 
     Raises
     ------
@@ -111,7 +108,7 @@ def ground_figure(
             axes.set_title(f"{words}, {name}", fontsize=9)
         figure.colorbar(image, ax=panels, shrink=0.7, extend="both", label="px")
     profile, quantiles = figure.add_subplot(grid[0, 3]), figure.add_subplot(grid[1, 3])
-    _draw_profile(profile, raw, bias, on, column_angle)
+    _draw_profile(profile, raw, bias, on)
     _draw_quantiles(quantiles, corrected, on)
     figure.suptitle(f"{title}: bias {bias.model}, {bias.count} nodes", fontsize=11)
     with atomic_path(path) as temporary:
@@ -163,11 +160,9 @@ def _draw_scatter(
     figure.colorbar(image, ax=axes, shrink=0.8, label="density / highest")
 
 
-def _draw_profile(
-    axes: Axes, raw: Displacement, bias: Bias, on: BoolArray, column_angle: float
-) -> None:
+def _draw_profile(axes: Axes, raw: Displacement, bias: Bias, on: BoolArray) -> None:
     """Draw medians of the ground and of the error taken off, by place across the track."""
-    angle = np.deg2rad(column_angle)
+    angle = np.deg2rad(bias.column_angle)
     row, col = np.meshgrid(raw.row, raw.col, indexing="ij")
     across = (col * np.cos(angle) + row * np.sin(angle))[on]
     step = float(raw.col[1] - raw.col[0]) if len(raw.col) > 1 else 8.0

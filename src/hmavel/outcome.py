@@ -30,7 +30,7 @@ PAIR_COLUMNS = (
     "reason", "nodes_ice", "good_ice", "stable", "model", "bias_east_m", "bias_north_m",
     "nmad_east_m", "nmad_north_m", "sigma_vx", "sigma_vy", "gate", "gate_reasons",
     "static_spread_m", "bias_m", "delta_m", "outliers", "ground_matched", "ice_matched",
-    "closure", "closure_ice", "redundancy",
+    "closure", "closure_ice", "redundancy", "unsteady",
 )  # fmt: skip
 FAILURE_COLUMNS = ("item", "error", "reason")
 

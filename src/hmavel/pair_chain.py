@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel._types import Displacement, Quality, Velocity
-from hmavel.bias import Bias, fit_bias
+from hmavel.bias import Bias, fit_bias, track_angle
 from hmavel.correlator import correlate
 from hmavel.errors import StableGroundError
 from hmavel.sigma_scale import scale_sigma
@@ -85,7 +85,10 @@ def correct(
     if hidden is not None:
         found = found.rejected(hidden, Quality.MASKED)
     with clock.stage("bias"):
-        bias = fit_bias(found, stable, **config.bias.model_dump())
+        options = config.bias.model_dump()
+        if options["column_angle"] is None:
+            options["column_angle"] = track_angle(pair.grid)
+        bias = fit_bias(found, stable, **options)
         corrected, scaled = _honest_sigma(bias, stable)
         velocity = to_velocity(corrected, pair)
     return Measured(found, bias, corrected, velocity, stable, scaled)

@@ -15,6 +15,7 @@ from hmavel.config import Bias, as_json
 from hmavel.correlator import correlate_images
 from hmavel.errors import GlacierError, PairError, StableGroundError
 from hmavel.figures import pair_figure
+from hmavel.figures_ground import ground_figure
 from hmavel.landsat import open_scene
 from hmavel.outcome import Clock, PairResult
 from hmavel.pair import plan_pair
@@ -22,6 +23,8 @@ from hmavel.pair_chain import Measured, correct
 from hmavel.pair_strips import Arriving
 from hmavel.product.pair_files import write_pair
 from hmavel.terrain import static_terrain
+from hmavel.unsteady import find_unsteady
+from hmavel.verdict import gate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +52,7 @@ def pair_files(
     config: Config,
     stable: Path | None = None,
     glaciers: Path | None = None,
+    dem: Path | None = None,
     threads: int = 0,
     figure: bool = True,
 ) -> PairResult:
@@ -59,7 +63,8 @@ def pair_files(
     reference, secondary
         Band-8 GeoTIFFs or product folders, the earlier one first.
     out
-        Folder of ``displacement.tif``, ``velocity.tif``, ``pair.png`` and ``pair.json``.
+        Folder of ``displacement.tif``, ``velocity.tif``, ``pair.png``, ``ground.png`` (where
+        there is bare ground) and ``pair.json``.
     config
         Its sections mask, correlate, bias, uncertainty and glaciers are used.
     stable
@@ -68,10 +73,13 @@ def pair_files(
     glaciers
         Ice outlines. What is farther from them than ``glaciers.ice_buffer_m``, and bare in
         both scenes, is stable.
+    dem
+        Heights in metres: ground in the shadow of mountains, by the scenes' sun, is not
+        stable, nor what is nearer to it than ``glaciers.shade_buffer_m``.
     threads
         Of the correlator; 0 = one per core.
     figure
-        Draw ``pair.png`` too.
+        Draw ``pair.png`` and ``ground.png`` too.
 
     Returns
     -------
@@ -102,6 +110,8 @@ def pair_files(
     threads = parallel.cores() if threads <= 0 else threads
     grid = _node_grid(plan.grid, config.correlate.step)
     polygons = _polygons(plan, grid, stable, glaciers, config)
+    shade = _shade(scenes, grid, dem, config)
+    polygons &= ~shade
     with Arriving(plan) as images:
         found = _correlate(images, _domain(glaciers, plan, config), config, clock, threads)
         picture = images.every(max(1, round(max(plan.grid.shape) / 900)))
@@ -119,7 +129,12 @@ def pair_files(
         "resampling": plan.resampling,
         "classes_from": sources,
         "sigma_scaled": measured.scaled,
+        "unsteady": _unsteady(measured, grid, config),
+        "gate": gate(
+            measured, plan.grid.pixel, config.gates.limits(), ice=_ice(plan, grid, glaciers)
+        ),
         "stable_cells": int(ground.sum()),
+        "shaded_cells": None if dem is None else int(shade.sum()),
         "stable_file": stable,
         "glaciers_file": glaciers,
         "seconds": {name: round(value, 3) for name, value in clock.seconds.items()},
@@ -131,8 +146,57 @@ def pair_files(
                 out / "pair.png", title=f"{plan.reference_id} to {plan.secondary_id}",
                 image=picture, image_grid=plan.grid, velocity=measured.velocity,
             )
+        if figure and (measured.stable & measured.corrected.good).any():
+            ground_figure(
+                out / "ground.png", title=plan.id, raw=measured.raw, bias=measured.bias,
+                corrected=measured.corrected, stable=measured.stable,
+            )
         write_pair(out, measured.corrected, measured.velocity, report, threads=threads)
     return PairResult(out, plan.id, days, measured, report | _counts(measured))
+
+
+def _ice(plan: PairPlan, grid: Grid, glaciers: Path | None) -> BoolArray | None:
+    """Return the nodes inside the outlines, for the share of the ice that is matched."""
+    if glaciers is None:
+        return None
+    from hmavel.glaciers import rasterize, read_polygons
+
+    return rasterize(read_polygons(glaciers, crs=plan.grid.crs), grid)
+
+
+def _shade(
+    scenes: tuple[Scene, Scene], grid: Grid, dem: Path | None, config: Config
+) -> BoolArray:
+    """Return the nodes that mountains shade in either scene."""
+    out = np.zeros(grid.shape, bool)
+    if dem is None:
+        return out
+    from hmavel.shade import read_relief
+    from hmavel.stack import shaded_cells
+
+    relief = read_relief(dem, grid)
+    for scene in scenes:
+        out |= shaded_cells(scene, relief, grid, config.glaciers.shade_buffer_m)
+    return out
+
+
+def _unsteady(measured: Measured, grid: Grid, config: Config) -> dict[str, Any]:
+    """Return the clumps of bare ground that move, scatter or have no match, on the map."""
+    nodes = config.correlate.window / config.correlate.step
+    found = find_unsteady(measured.corrected, measured.stable, window_nodes=nodes)
+    pixel = grid.pixel / config.correlate.step
+    return {
+        "share": found.share,
+        "clumps": [
+            {
+                "kind": clump.kind, "nodes": clump.nodes,
+                "x": grid.x(clump.col), "y": grid.y(clump.row),
+                "east_m": clump.dcol * pixel, "north_m": -clump.drow * pixel,
+                "size_sigma": clump.size,
+            }
+            for clump in found.clumps
+        ],
+    }  # fmt: skip
 
 
 def _correlate(

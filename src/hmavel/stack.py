@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hmavel._types import BoolArray, FloatArray, Scene, SceneMask
+from hmavel.classes import widened
 from hmavel.cogrid import is_shift, read_onto
 from hmavel.errors import SceneError
 from hmavel.landsat import read_b8
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
 from hmavel.mask import clear_ground, to_grid
 from hmavel.raster import tally
+from hmavel.shade import read_relief, terrain_shadow
 from hmavel.spill import Store
 from hmavel.zones import classify_in
 
@@ -60,9 +62,11 @@ class Stack:
 
     def __init__(
         self, site: Site, thresholds: Thresholds, *, budget_bytes: float,
-        scratch: Path | None = None,
+        scratch: Path | None = None, dem: Path | None = None, shade_buffer_m: float = 0.0,
     ) -> None:  # fmt: skip
         self.site, self.thresholds = site, thresholds
+        self.relief = None if dem is None else read_relief(dem, site.grid)
+        self.shade_buffer_m = shade_buffer_m
         self.reads = 0  #: scenes read from the archive so far, repeats included
         self.read_bytes = 0  #: of their pixels, decoded
         self.store = Store(budget_bytes, scratch)
@@ -101,6 +105,9 @@ class Stack:
                            self._sources[scene.id])  # fmt: skip
             with tally() as count:
                 cut = cut_scene(scene, self.site, self.thresholds)
+            if self.relief is not None:
+                shade = shaded_cells(scene, self.relief, self.site.grid, self.shade_buffer_m)
+                cut = replace(cut, clear=cut.clear & ~shade)
             with self._lock:
                 self.reads += 1
                 self.read_bytes += count.bytes
@@ -130,6 +137,20 @@ def cut_scene(scene: Scene, site: Site, thresholds: Thresholds) -> Cut:
         clear=to_grid(clear_ground(mask), mask.grid, site.grid, "all"),
         source=mask.source,
     )
+
+
+def shaded_cells(
+    scene: Scene, relief: tuple[FloatArray, Grid], grid: Grid, buffer_m: float
+) -> BoolArray:
+    """Return the cells that mountains shade, or whose window sees the edge of a shadow.
+
+    Without the sun's place in the scene's metadata, none.
+    """
+    if not scene.sun_elevation >= 2.0:
+        return np.zeros(grid.shape, bool)
+    height, where = relief
+    shade = terrain_shadow(height, where.pixel, scene.sun_azimuth, scene.sun_elevation)
+    return to_grid(widened(shade, buffer_m / where.pixel), where, grid, 0.5)
 
 
 def hidden_cells(mask: SceneMask, grid: Grid) -> BoolArray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hmavel.errors import HmavelError, PairError, StableGroundError
 from hmavel.gates import Gate, ground_figures, judge
+from hmavel.unsteady import find_unsteady
 from hmavel.velocity import east_north
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def figures(measured: Measured, ice: BoolArray, pixel: float, limits: Limits) ->
         "sigma_vx": _median(velocity.sigma_vx[good & ice]),
         "sigma_vy": _median(velocity.sigma_vy[good & ice]),
         "redundancy": bias.redundancy,
+        "unsteady": find_unsteady(measured.corrected, measured.stable).share,
         "gate": passed.level,
         "gate_reasons": passed.text,
         **{name: passed.figures[name] for name in GATED if name in passed.figures},

@@ -52,7 +52,7 @@ from hmavel.verdict import figures, nothing_used, pair_row, verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hmavel._types import BoolArray, FloatArray, TimeArray
+    from hmavel._types import BoolArray, TimeArray
     from hmavel.config import Config
     from hmavel.itslive import PairStack
     from hmavel.outcome import Row
@@ -122,7 +122,8 @@ def process_glacier(
     budget = config.run.scene_memory_gb * 1e9
     remove_left_over(folder)
     thresholds = config.mask.thresholds()
-    with Stack(site, thresholds, budget_bytes=budget, scratch=folder) as stack:
+    shade = {"dem": config.input.dem, "shade_buffer_m": config.glaciers.shade_buffer_m}
+    with Stack(site, thresholds, budget_bytes=budget, scratch=folder, **shade) as stack:
         match = partial(
             process_pair, stack=stack, folder=folder / "pairs", config=config, clock=clock
         )
@@ -190,6 +191,7 @@ def process_pair(
         [as_json(stage) for stage in options],
         [state.scene_facts(scene) for scene in (choice.reference, choice.secondary)],
         [state.grid_facts(site.grid), site.outline.wkb_hex, int(site.any_ice.sum())],
+        str(config.input.dem),
     )
     before = state.read_record(record)
     if before.get(state.KEY) == expected and (before["state"] != "used" or image.is_file()):
