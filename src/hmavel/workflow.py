@@ -122,8 +122,10 @@ def process_glacier(
     budget = config.run.scene_memory_gb * 1e9
     remove_left_over(folder)
     thresholds = config.mask.thresholds()
-    shade = {"dem": config.input.dem, "shade_buffer_m": config.glaciers.shade_buffer_m}
-    with Stack(site, thresholds, budget_bytes=budget, scratch=folder, **shade) as stack:
+    with Stack(
+        site, thresholds, budget_bytes=budget, scratch=folder, dem=config.input.dem,
+        shade_buffer_m=config.glaciers.shade_buffer_m,
+    ) as stack:
         match = partial(
             process_pair, stack=stack, folder=folder / "pairs", config=config, clock=clock
         )
