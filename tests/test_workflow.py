@@ -21,7 +21,7 @@ archive = ["{root}/scenes"]
 [glaciers]
 inventory = "{root}/glaciers.gpkg"
 min_area_km2 = 1.0
-margin_m = 600
+margin_m = 1200
 ids = ["RGI2000-v7.0-G-15-90003"]
 [screening]
 max_cloud = 0.6
@@ -31,7 +31,7 @@ per_year = 0
 least_degree = 1
 [bias]
 model = "constant"
-min_count = 20
+min_count = 15
 [months]
 method = "overlap"
 [output]
