@@ -8,8 +8,13 @@ its destination under a hidden name, flushed to the disk, and renamed.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import re
+import shutil
+import socket
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +25,13 @@ from hmavel.errors import WriteError
 
 #: Leaves room for the token and a suffix within the 255 bytes of a file name.
 _LONGEST_STEM = 64
+
+#: .name.host-process-token, and whatever a driver appends to it.
+_TEMPORARY = re.compile(r"\.[^/]*\.([0-9a-z]{1,16})-(\d+)-[0-9a-f]{12}(\..*)?")
+_HOST = re.sub("[^0-9a-z]", "", socket.gethostname().lower())[:16] or "host"
+
+_live: set[Path] = set()
+_live_lock = threading.Lock()
 
 
 @contextmanager
@@ -52,19 +64,14 @@ def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
     (POSIX ``rename``), and readers that have the old one open keep it.
     """
     final = Path(final)
-    token = uuid.uuid4().hex[:12]
-    stem = final.stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
-    temporary = final.with_name(f".{stem}.{os.getpid()}-{token}{final.suffix}")
+    temporary = _hidden_name(final, final.suffix)
     try:
-        try:
+        with _noted(temporary):
             final.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             _flush(temporary)
             temporary.replace(final)
             _flush_folder(final.parent)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise WriteError(
             "write",
@@ -73,6 +80,89 @@ def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
             got=_reason(error),
             hint="check permissions, free space and that its folder is not a file",
         ) from error
+
+
+@contextmanager
+def temporary_folder(final: str | os.PathLike[str]) -> Iterator[Path]:
+    """Lend a folder beside ``final`` for what is needed to make it; gone afterwards.
+
+    Raises
+    ------
+    WriteError
+        It cannot be made.
+    """
+    folder = _hidden_name(Path(final), ".parts")
+    with _noted(folder):
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise WriteError(
+                "write", folder.parent, expected="a folder that can be written",
+                got=_reason(error), hint="check permissions and free space",
+            ) from error
+        yield folder
+
+
+def discard_live() -> None:
+    """Remove what this process has under temporary names: for a process about to end."""
+    with _live_lock:
+        live = list(_live)
+    for path in live:
+        _remove(path)
+
+
+def sweep(folder: str | os.PathLike[str]) -> int:
+    """Remove what processes that are no longer there left below ``folder``; return how many.
+
+    Temporary names of other machines and of living processes are left alone.
+    """
+    count = 0
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            match = _TEMPORARY.fullmatch(name)
+            if match and match[1] == _HOST and not _alive(int(match[2])):
+                _remove(Path(root) / name)
+                count += 1
+        folders[:] = [name for name in folders if not _TEMPORARY.fullmatch(name)]
+    return count
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _hidden_name(final: Path, suffix: str) -> Path:
+    stem = final.stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
+    token = uuid.uuid4().hex[:12]
+    return final.with_name(f".{stem}.{_HOST}-{os.getpid()}-{token}{suffix}")
+
+
+@contextmanager
+def _noted(temporary: Path) -> Iterator[None]:
+    with _live_lock:
+        _live.add(temporary)
+    try:
+        yield
+    finally:
+        _remove(temporary)
+        with _live_lock:
+            _live.discard(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Remove a temporary file or folder, and what GDAL may have put beside it."""
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    for more in (".ovr.tmp", ".ovr", ".msk.ovr.tmp", ".aux.xml"):
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + more).unlink(missing_ok=True)
 
 
 def write_text(final: str | os.PathLike[str], text: str) -> None:
@@ -106,6 +196,12 @@ def write_json(final: str | os.PathLike[str], content: Any) -> None:
         anything is written.
     """
     write_text(final, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def checksum(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file, as hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

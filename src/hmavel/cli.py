@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+#: Seconds that the work in hand has to end after SIGTERM or Ctrl-C; then it is abandoned.
+_GRACE = 6.0
+#: Failures that are listed one by one.
+_LISTED = 20
 
 _DESCRIPTION = """\
 Glacier surface velocity from Landsat-8/9, month by month.
@@ -93,6 +98,26 @@ examples:
   hmavel itslive granules/ --glaciers rgi.gpkg --out maps --months 2015-01:2020-12
 """
 
+_STATUS_EPILOG = """\
+From another terminal, while it runs, or afterwards. The lines of all tasks, with the reasons
+of failures, are in DIR/log.
+
+examples:
+  hmavel status hmavel-out
+  watch hmavel status hmavel-out
+"""
+
+_VERIFY_EPILOG = """\
+Every product is compared with the checksum that was noted when it was written; a random
+sample of pairs is computed again from the scenes and compared to the byte.
+
+exit status: 0 all is well, 1 something is not (listed)
+
+examples:
+  hmavel verify hmavel-out
+  hmavel verify hmavel-out --sample 20
+"""
+
 _SCENES_EPILOG = """\
 One line per glacier and scene: taken or not, the shares of the outline that are valid,
 cloudy and snow-covered, and the reason. The same table is written to scenes.csv in the
@@ -135,6 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     _log(arguments)
+    _stop_on_signals()
     # Of rasterio's own temporary rasters; it silences them, which does not hold in threads.
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     from hmavel.errors import ConfigError, HmavelError
@@ -148,9 +174,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A pair is an item that failed; anything else could not even begin.
         usage = isinstance(error, ConfigError | ValueError) or arguments.command is not _pair
         return WRONG_USAGE if usage else SOME_FAILED
-    except KeyboardInterrupt:
-        print("hmavel: interrupted; the same command resumes", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        print("hmavel: stopped; what was finished is kept, the same command resumes",
+              file=sys.stderr)
+        return TERMINATED if stop.args else INTERRUPTED
     except BrokenPipeError:  # `hmavel scenes ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -215,6 +242,23 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
     run.add_argument("--dry-run", action="store_true", help="only show what would be done")
     _add_jobs(run)
+    run.add_argument("--memory", metavar="SIZE",
+                     help="memory for all workers together, such as 16G or 50%% (default: 70%% "
+                     "of the machine's or its cgroup's)")
+    run.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+    status = add("status", _status, "show what a run is doing or has done", _STATUS_EPILOG)
+    status.add_argument("folder", type=Path, metavar="DIR", help="output folder of the run")
+    status.add_argument("--json", action="store_true", help="print it as JSON")
+
+    verify = add("verify", _verify, "check the files of a run, and make some of them again",
+                 _VERIFY_EPILOG)
+    verify.add_argument("folder", type=Path, metavar="DIR", help="output folder of the run")
+    verify.add_argument("--sample", type=int, default=3, metavar="N",
+                        help="pairs that are computed once more (default: 3)")
+    verify.add_argument("--seed", type=int, default=0, help="of the choice of pairs")
+    verify.add_argument("--mend", action="store_true",
+                        help="forget what is damaged, so that the next run makes it again")
 
     itslive = add("itslive", _itslive, "make the monthly velocity maps of glaciers from pairs "
                   "of ITS_LIVE", _ITSLIVE_EPILOG)
@@ -311,6 +355,35 @@ def _log(arguments: argparse.Namespace) -> None:
     root.setLevel(logging.WARNING if arguments.quiet and not arguments.log_file else level)
 
 
+def _stop_on_signals() -> None:
+    """End on SIGTERM as on Ctrl-C: at once between tasks, and soon in the midst of one.
+
+    Every file is complete or under a temporary name, so work may be abandoned anywhere.
+    """
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def stop(number: int, _: Any) -> None:
+        def abandon() -> None:
+            from hmavel.atomic import discard_live
+
+            discard_live()
+            print("hmavel: abandoned the work in hand; the same command resumes",
+                  file=sys.stderr, flush=True)
+            os._exit(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+
+        timer = threading.Timer(_GRACE, abandon)
+        timer.daemon = True
+        timer.start()
+        raise KeyboardInterrupt(*([number] if number == signal.SIGTERM else []))
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     from hmavel import demo, report
 
@@ -353,9 +426,13 @@ def _run(arguments: argparse.Namespace) -> int:
         plan = planning.plan(settings, jobs=settings.run.jobs if jobs is None else jobs)
         print(report.plan_text(plan))
         return _listed(plan.failures)
-    result = workflow.run(settings, jobs=jobs)
+    command = f"hmavel run {arguments.config}"
+    result = workflow.run(settings, jobs=jobs, memory=arguments.memory, command=command)
+    if arguments.json:
+        print(report.run_json(result))
+        return SOME_FAILED if result.failures else DONE
     print(report.run_text(result))
-    return _listed(result.failures)
+    return _listed(result.failures, retry=command, table=result.plan.folder / "failures.csv")
 
 
 def _itslive(arguments: argparse.Namespace) -> int:
@@ -435,10 +512,40 @@ def _jobs(arguments: argparse.Namespace) -> int | None:
     return arguments.jobs if arguments.jobs is None else int(arguments.jobs)
 
 
-def _listed(failures: Sequence[Any]) -> int:
+def _listed(failures: Sequence[Any], *, retry: str = "", table: Path | None = None) -> int:
     if not failures:
         return DONE
     print(f"\nfailed ({len(failures)}):", file=sys.stderr)
-    for failure in failures:
+    for failure in failures[:_LISTED]:
         print(f"  {failure}", file=sys.stderr)
+    if len(failures) > _LISTED:
+        print(f"  ... and {len(failures) - _LISTED} more", file=sys.stderr)
+        from collections import Counter
+
+        kinds = Counter(failure.error for failure in failures).most_common()
+        print("by kind: " + ", ".join(f"{kind} {n}" for kind, n in kinds), file=sys.stderr)
+    if retry:
+        print(f"all of them: {table}\nto try them again: {retry}", file=sys.stderr)
     return SOME_FAILED
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from hmavel import journal
+
+    status = journal.read(arguments.folder)
+    if status is None:
+        print(f"hmavel: status {arguments.folder}: expected the output folder of a run, got "
+              "none; give output.folder of its configuration", file=sys.stderr)
+        return WRONG_USAGE
+    print(journal.status_json(status) if arguments.json else journal.status_text(status))
+    return DONE
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from hmavel import verify
+
+    result = verify.verify_run(
+        arguments.folder, sample=arguments.sample, seed=arguments.seed, mend=arguments.mend
+    )
+    print(f"{result.files} files checked, {result.remade} pairs computed again")
+    return _listed(result.failures)

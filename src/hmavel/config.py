@@ -538,10 +538,24 @@ class Output(Stage):
     wgs84: bool = _option(True, "Also make the region's monthly mosaic in EPSG:4326.")
 
 
+def _size(text: str) -> str:
+    from hmavel.memory import parse
+
+    try:
+        parse(text)
+    except ValueError as error:
+        raise PydanticCustomError("size", 'a size like "8G" or "70%"') from error
+    return text
+
+
 class Run(Stage):
     """How the work is spread."""
 
-    jobs: int = _option(0, "Pairs worked on at a time; 0 = one per core.", ge=0)
+    jobs: int = _option(0, "Cores to work on; 0 = all that there are.", ge=0)
+    memory: Annotated[str, AfterValidator(_size)] = _option(
+        "70%", "Memory for all workers together: a size, or a share of the machine's or its "
+        "cgroup's.", example="16G",
+    )
     scene_memory_gb: float = _option(
         1.0, "Memory for the images of a glacier's scenes; beyond it they go to scratch files.",
         "GB", gt=0,

@@ -72,5 +72,9 @@ class CatalogueError(HmavelError):
     """The catalogue of a run cannot be used: damaged, of another version, in use elsewhere."""
 
 
+class RunError(HmavelError):
+    """A run cannot begin or go on: another one is in its folder, workers do not fit it."""
+
+
 class ConfigError(HmavelError):
     """The configuration is wrong: unknown key, value out of range, missing path."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from hmavel._types import Scene
@@ -75,6 +75,8 @@ class GlacierResult:
     made: int  #: pairs matched by this run; the others were there
     state: str  #: fingerprint of its months, "" when it has none
     failures: list[Failure]
+    seconds: dict[str, float] = field(default_factory=dict)  #: stage -> seconds of work
+    counts: dict[str, float] = field(default_factory=dict)  #: what was read, see ``Clock``
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,14 @@ class Clock:
         with self._lock:
             for name, number in numbers.items():
                 self.counts[name.replace("_", " ")] += number
+
+    def add(self, seconds: Mapping[str, float], counts: Mapping[str, float]) -> None:
+        """Add what another clock has counted."""
+        with self._lock:
+            for name, value in seconds.items():
+                self.seconds[name] += value
+            for name, value in counts.items():
+                self.counts[name] += value
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

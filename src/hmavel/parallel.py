@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
+from hmavel.atomic import discard_live
 from hmavel.errors import HmavelError
 
 if TYPE_CHECKING:
@@ -44,8 +46,11 @@ class _Attempt(Generic[Item, Result]):
 
     function: Callable[[Item], Result]
     name: Callable[[Item], str]
+    worker: bool = False  #: it is called in a process of its own
 
     def __call__(self, index: int, item: Item) -> tuple[int, Result | Failure]:
+        if self.worker:
+            _end_with_parent()
         try:
             return index, self.function(item)
         except HmavelError as error:
@@ -54,6 +59,25 @@ class _Attempt(Generic[Item, Result]):
             logger.debug("%s", self.name(item), exc_info=True)
             reason = f"{type(error).__name__}: {error}".strip().rstrip(":")
             return index, Failure(self.name(item), reason, type(error).__name__)
+
+
+_watching = threading.Event()
+
+
+def _end_with_parent() -> None:
+    """See to it that this worker does not outlive a driver that was killed."""
+    if _watching.is_set():
+        return
+    _watching.set()
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        discard_live()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 def cores() -> int:
@@ -82,7 +106,7 @@ def map(  # noqa: A001 - reads as parallel.map(...)
     jobs
         How many at a time; 0 or less means one per core.
     label
-        What is counted, for the progress line: ``"pairs of RGI2000-..."``.
+        What is counted, for the progress line: ``"pairs of RGI2000-..."``; "" for none.
     name
         The name of an item in a ``Failure``.
     workers
@@ -96,9 +120,9 @@ def map(  # noqa: A001 - reads as parallel.map(...)
         ``KeyboardInterrupt`` and its like pass through.
     """
     jobs = min(cores() if jobs <= 0 else jobs, max(len(items), 1))
-    attempt = _Attempt(function, name)
+    attempt = _Attempt(function, name, worker=workers == "processes" and jobs > 1)
     done: dict[int, Result | Failure] = {}
-    with _progress(label, len(items)) as progress:
+    with _progress(label, len(items) if label else 0) as progress:
         todo = list(enumerate(items))
         for index, result in _attempts(attempt, todo, jobs, workers):
             done[index] = result

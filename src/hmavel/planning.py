@@ -141,6 +141,27 @@ def _plan_alone(config: Config, clock: Clock) -> Plan:
     return Plan(config.output.folder, glaciers, 0, failures)
 
 
+def recall(config: Config) -> dict[str, GlacierPlan]:
+    """Return glacier id -> plan from what the catalogue knows, without looking at any scene.
+
+    Raises
+    ------
+    HmavelError
+        There is no catalogue, or the inventory cannot be read.
+    """
+    with Catalogue(config.output.folder / FILE, read_only=True) as catalogue:
+        inventory = read_glaciers(config.glaciers.inventory)
+        plans = {}
+        for glacier in _choose(inventory, config).itertuples():
+            made_with = _screening_fingerprint(glacier, config)
+            known = {d.scene_id: d for d in catalogue.decisions(glacier.id, made_with)}
+            reach = _wanted(catalogue.scenes(glacier.id), config)
+            found = {s.id: (s, known[s.id]) for s in reach if s.id in known}
+            if found:
+                plans[glacier.id] = _plan_glacier(glacier, inventory, found, config)
+    return plans
+
+
 def _choose(inventory: GeoDataFrame, config: Config) -> GeoDataFrame:
     wanted = config.glaciers
     chosen = select(

@@ -9,7 +9,6 @@ empty pixels for every month.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +23,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from hmavel._types import BoolArray, FloatArray, Grid
-from hmavel.atomic import atomic_path
+from hmavel.atomic import atomic_path, temporary_folder
 from hmavel.errors import WriteError
 
 #: Side of a block, and of the tiles in the file, pixels.
@@ -96,8 +95,8 @@ def write_blocks(
     try:
         with (
             atomic_path(path) as temporary,
-            rasterio.Env(GDAL_CACHEMAX=64),
-            tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder,
+            rasterio.Env(GDAL_CACHEMAX=64 << 20),
+            temporary_folder(path) as folder,
         ):
             with ExitStack() as stack:
                 # GDAL takes x.tif.ovr as the first overview of x.tif, x.tif.ovr.ovr as the
@@ -105,7 +104,7 @@ def write_blocks(
                 levels = [
                     stack.enter_context(
                         rasterio.open(
-                            Path(folder) / ("level.tif" + ".ovr" * level),
+                            folder / ("level.tif" + ".ovr" * level),
                             "w",
                             width=cols,
                             height=rows,
@@ -121,7 +120,7 @@ def write_blocks(
                 levels[0].units = tuple((units or {}).get(name, "") for name in bands)
                 levels[0].update_tags(**(tags or {}))
             rasterio.shutil.copy(
-                str(Path(folder) / "level.tif"),
+                str(folder / "level.tif"),
                 temporary,
                 driver="GTiff",
                 copy_src_overviews="YES",  # in the order that makes the file a COG

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -159,6 +161,20 @@ def read_text(counts: dict[str, float]) -> str:
     return f"read: {counts.get('bytes read', 0.0) / 1e9:.2f} GB of pixels, of " + count(
         scenes, "scene"
     ) + more
+
+
+def run_json(result: RunResult) -> str:
+    """Return the summary of a run as JSON."""
+    counts = {
+        glacier.id: {"pairs": len(glacier.rows), "made": glacier.made, "months": glacier.months}
+        for glacier in result.glaciers
+    }
+    content = {
+        "folder": str(result.plan.folder), "glaciers": counts,
+        "failures": [asdict(failure) for failure in result.failures],
+        "seconds": result.seconds, "elapsed": result.elapsed,
+    }  # fmt: skip
+    return json.dumps(content, indent=1)
 
 
 def seconds_text(seconds: dict[str, float], elapsed: float) -> str:

@@ -12,7 +12,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from hmavel.atomic import write_json, write_text
+from hmavel.atomic import checksum, write_json, write_text
 from hmavel.vsi import is_virtual, shown, tar_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def grid_facts(grid: Grid) -> list[Any]:
 
 def is_done(record: Path, expected: str, files: Iterable[Path] = ()) -> bool:
     """Tell whether ``record`` says that this very work is done and its files are there."""
-    return read_record(record).get(KEY) == expected and all(file.is_file() for file in files)
+    before = read_record(record)
+    done = before.get(KEY) == expected and all(file.is_file() for file in files)
+    return done and intact(before, record.parent)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -67,6 +69,41 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+#: Name of the checksums in a record: file name -> [bytes, SHA-256].
+SUMS = "made"
+
+
+def sums(files: Iterable[Path]) -> dict[str, list[Any]]:
+    """Return file name -> [bytes, SHA-256], for the record of finished work."""
+    return {file.name: [file.stat().st_size, checksum(file)] for file in files}
+
+
+def intact(record: Mapping[str, Any], folder: Path) -> bool:
+    """Tell whether the files that a record has checksums of are there, in their full size."""
+    try:
+        return all(
+            (folder / name).stat().st_size == size
+            for name, (size, _) in record.get(SUMS, {}).items()
+        )
+    except (OSError, ValueError, TypeError, AttributeError):
+        return False
+
+
+def damaged(record: Mapping[str, Any], folder: Path) -> list[tuple[Path, str]]:
+    """Return the files of a record that are not as they were written, and what is wrong."""
+    found = []
+    for name, (size, digest) in record.get(SUMS, {}).items():
+        path = folder / name
+        try:
+            if path.stat().st_size != size:
+                found.append((path, f"{size} bytes, got {path.stat().st_size}"))
+            elif (now := checksum(path)) != digest:
+                found.append((path, f"the checksum {digest[:12]}..., got {now[:12]}..."))
+        except OSError as error:
+            found.append((path, f"a file, got: {error.strerror}"))
+    return found
 
 
 def write_record(path: Path, expected: str, **content: Any) -> None:

@@ -4,27 +4,29 @@
 
     scene -> pair -> displacement -> corrected -> velocity -> month
 
-``run`` does it for every glacier of a configuration. The glaciers come one after the other,
-the pairs of one side by side in threads (the correlator and GDAL release the GIL), so that
-the scenes of a glacier are read once and shared. The chain of one pair is in ``pair_chain.py``.
+``run`` does it for every glacier of a configuration. Glaciers are worked on side by side, each
+in a process of its own, where its scenes are read once and shared by its pairs. The chain of
+one pair is in ``pair_chain.py``.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmavel import __version__, parallel, state
+from hmavel import __version__, journal, parallel, run_lock, spread, state
 from hmavel._types import DAYS_PER_YEAR
-from hmavel.atomic import write_text
+from hmavel.atomic import sweep, write_text
 from hmavel.config import as_json, to_toml
 from hmavel.consistency import doubtful
 from hmavel.errors import HmavelError
 from hmavel.joined import facts_of, itslive_pairs, join, rows_of
+from hmavel.memory import parse as memory_bytes
 from hmavel.month import Months, compose_months
 from hmavel.outcome import (
     FAILURE_COLUMNS,
@@ -57,11 +59,15 @@ if TYPE_CHECKING:
     from hmavel.itslive import PairStack
     from hmavel.outcome import Row
     from hmavel.pairing import PairChoice
+    from hmavel.site import Site
+    from hmavel.spread import Span
 
 logger = logging.getLogger(__name__)
 
 
-def run(config: Config, *, jobs: int | None = None) -> RunResult:
+def run(
+    config: Config, *, jobs: int | None = None, memory: str | None = None, command: str = ""
+) -> RunResult:
     """Make the monthly velocity of every glacier of a configuration.
 
     Parameters
@@ -69,7 +75,11 @@ def run(config: Config, *, jobs: int | None = None) -> RunResult:
     config
         As ``config.load`` returns it.
     jobs
-        Items worked on at a time, 0 = one per core; None = what the configuration says.
+        Cores to work on, 0 = all; None = what the configuration says.
+    memory
+        For all workers together, as ``[run] memory``; None = what the configuration says.
+    command
+        What the user typed, for the record of the run.
 
     Returns
     -------
@@ -80,57 +90,120 @@ def run(config: Config, *, jobs: int | None = None) -> RunResult:
     ------
     HmavelError
         Nothing could be begun: an unreadable inventory, no scene at all, an output folder
-        that cannot be written.
+        that cannot be written or in which another run is at work.
 
     Notes
     -----
     What a former run has finished is left alone when its inputs, the options that it depends
-    on and the program's version are the same.
+    on and the program's version are the same. Glaciers are worked on in processes of their
+    own, as many as cores and memory allow; what is left of the cores becomes threads.
     """
     jobs = config.run.jobs if jobs is None else jobs
+    jobs = parallel.cores() if jobs <= 0 else jobs
+    total = memory_bytes(config.run.memory if memory is None else memory)
     clock = Clock()
     folder = config.output.folder
-    write_text(folder / "config.toml", to_toml(config))
-    plan = make_plan(config, jobs=jobs, clock=clock)
-    done: list[GlacierResult] = []
-    failures = list(plan.failures)
-    for glacier in plan.glaciers:
-        work = partial(
-            process_glacier, glacier, config=config, plan=plan, jobs=jobs, clock=clock
+    with run_lock.hold(folder):
+        if stale := sweep(folder):
+            logger.info("removed %d unfinished files of a run that was killed", stale)
+        write_text(folder / "config.toml", to_toml(config))
+        plan = make_plan(config, jobs=jobs, clock=clock)
+        pairs = sum(len(glacier.pairs) for glacier in plan.glaciers)
+        notes = journal.begin(
+            folder, glaciers=len(plan.glaciers), pairs=pairs, command=command
         )
-        result = parallel.attempt(work, f"glacier {glacier.site.id}")
-        if isinstance(result, Failure):
-            logger.error("%s", result)
-            failures.append(result)
-        else:
-            done.append(result)
-            failures += result.failures
-    if config.output.wgs84:
-        with clock.stage("mosaic"):
-            failures += _mosaics(done, folder, config, jobs)
-    _write_tables(folder, plan, done, failures)
+        done: list[GlacierResult] = []
+        failures = list(plan.failures)
+        with journal.reporting(folder):
+            for result in _all_glaciers(plan, config, jobs, total, notes):
+                if isinstance(result, Failure):
+                    failures.append(result)
+                else:
+                    done.append(result)
+                    clock.add(result.seconds, result.counts)
+                    failures += result.failures
+        if config.output.wgs84:
+            with clock.stage("mosaic"):
+                failures += _mosaics(done, folder, config, jobs)
+        _write_tables(folder, plan, done, failures)
+        journal.at(notes).close()
+        journal.end(folder, len(failures))
     return RunResult(
         plan, done, failures, dict(clock.seconds), clock.elapsed, dict(clock.counts)
     )
 
 
-def process_glacier(
-    glacier: GlacierPlan, *, config: Config, plan: Plan, jobs: int, clock: Clock
-) -> GlacierResult:
-    """Take one glacier from its pairs to its months; what fails on the way is in the result."""
-    site, folder = glacier.site, plan.folder / glacier.site.id
-    budget = config.run.scene_memory_gb * 1e9
-    remove_left_over(folder)
-    thresholds = config.mask.thresholds()
-    with Stack(
-        site, thresholds, budget_bytes=budget, scratch=folder, dem=config.input.dem,
-        shade_buffer_m=config.glaciers.shade_buffer_m,
-    ) as stack:
-        match = partial(
-            process_pair, stack=stack, folder=folder / "pairs", config=config, clock=clock
+def _all_glaciers(
+    plan: Plan, config: Config, jobs: int, total: int, notes: Path
+) -> list[GlacierResult | Failure]:
+    """Work on the glaciers side by side; the results are in the order of the plan."""
+    span = _span(plan)
+    found: dict[str, GlacierResult | Failure] = {}
+    for group in spread.groups(plan.glaciers, total, jobs):
+        share = group.share
+        logger.info(
+            "%d glaciers in %d processes of %d threads, %.1f GB each",
+            len(group.glaciers), share.workers, share.threads, share.bytes / 1e9,
         )
+        tasks = [
+            spread.GlacierTask(
+                glacier, config, plan.folder, span, share.threads,
+                spread.scene_bytes(glacier, share, config), notes,
+            )
+            for glacier in group.glaciers
+        ]
         results = parallel.map(
-            match, glacier.pairs, jobs=jobs, label=f"pairs of {site.id}",
+            process_glacier, tasks, jobs=share.workers, workers="processes", label="",
+            name=lambda task: f"glacier {task.glacier.site.id}",
+        )
+        ids = (glacier.site.id for glacier in group.glaciers)
+        found |= dict(zip(ids, results, strict=True))
+    return [found[glacier.site.id] for glacier in plan.glaciers]
+
+
+def process_glacier(task: spread.GlacierTask) -> GlacierResult:
+    """Take one glacier from its pairs to its months; what fails on the way is in the result."""
+    begin, notes = time.perf_counter(), journal.at(task.journal)
+    clock = Clock()
+    result = replace(
+        _process_glacier(task, notes, clock),
+        seconds=dict(clock.seconds), counts=dict(clock.counts),
+    )  # fmt: skip
+    notes.line(
+        "glacier", result.id, "done" if result.state else journal.FAILED,
+        time.perf_counter() - begin, "" if result.state else str(result.failures[-1].reason),
+        "" if result.state else result.failures[-1].error,
+    )  # fmt: skip
+    notes.close()
+    return result
+
+
+def _process_glacier(
+    task: spread.GlacierTask, notes: journal.Journal, clock: Clock
+) -> GlacierResult:
+    glacier, config = task.glacier, task.config
+    site, folder = glacier.site, task.folder / glacier.site.id
+
+    def match(choice: PairChoice) -> Row:
+        begin = time.perf_counter()
+        name = f"{site.id} {choice.id}"
+        try:
+            row = process_pair(
+                choice, stack=stack, folder=folder / "pairs", config=config, clock=clock
+            )
+        except Exception as error:
+            spent = time.perf_counter() - begin
+            notes.line("pair", name, journal.FAILED, spent, str(error), type(error).__name__)
+            raise
+        spent = time.perf_counter() - begin
+        state = str(row["state"]) if row.get("made") else journal.KEPT
+        notes.line("pair", name, state, spent, row["reason"] or "")
+        return row
+
+    remove_left_over(folder)
+    with open_stack(site, config, budget_bytes=task.scene_bytes, scratch=folder) as stack:
+        results = parallel.map(
+            match, glacier.pairs, jobs=task.threads, label="",
             name=lambda choice: f"pair {choice.id} of {site.id}",
         )
         clock.count(
@@ -162,13 +235,23 @@ def process_glacier(
         return GlacierResult(site.id, rows, folder, 0, made, "", failures)
     compose = partial(
         compose_glacier, glacier, used=used, other=other, folder=folder, config=config,
-        plan=plan, jobs=jobs, clock=clock,
+        span=task.span, jobs=task.threads, clock=clock,
     )
     months = parallel.attempt(compose, f"months of {site.id}")
     if isinstance(months, Failure):
         failures.append(months)
         return GlacierResult(site.id, rows, folder, 0, made, "", failures)
     return GlacierResult(site.id, rows, folder, months[1], made, months[0], failures)
+
+
+def open_stack(
+    site: Site, config: Config, *, budget_bytes: float, scratch: Path | None = None
+) -> Stack:
+    """Return the scenes of a site, as the configuration has them cut and masked."""
+    return Stack(
+        site, config.mask.thresholds(), budget_bytes=budget_bytes, scratch=scratch,
+        dem=config.input.dem, shade_buffer_m=config.glaciers.shade_buffer_m,
+    )
 
 
 def process_pair(
@@ -196,7 +279,8 @@ def process_pair(
         str(config.input.dem),
     )
     before = state.read_record(record)
-    if before.get(state.KEY) == expected and (before["state"] != "used" or image.is_file()):
+    there = before.get("state") != "used" or image.is_file()
+    if before.get(state.KEY) == expected and there and state.intact(before, folder):
         return {key: before.get(key) for key in (*PAIR_COLUMNS, state.KEY)}
     with clock.stage("read"):
         reference, secondary = stack.get(choice.reference), stack.get(choice.secondary)
@@ -220,7 +304,8 @@ def process_pair(
         units = dict.fromkeys(KEPT, "m/yr")
         with clock.stage("write"):
             write_geotiff(image, bands, site.grid, units=units, cog=False)
-    state.write_record(record, expected, **row)
+    sums = state.sums([image] if row["state"] == "used" else [])
+    state.write_record(record, expected, **row, **{state.SUMS: sums})
     return row | {state.KEY: expected, "made": True}
 
 
@@ -230,7 +315,7 @@ def compose_glacier(
     used: list[Row],
     folder: Path,
     config: Config,
-    plan: Plan,
+    span: Span | None,
     jobs: int,
     clock: Clock,
     other: PairStack | None = None,
@@ -244,7 +329,7 @@ def compose_glacier(
     site = glacier.site
     start = np.array([row["start"] for row in used], "datetime64[ms]")
     end = np.array([row["end"] for row in used], "datetime64[ms]")
-    months = _months(config, plan, other)
+    months = _months(config, span, other)
     shared: tuple[Any, Any] = shared_sigma(config, folder, used)
     expected = state.fingerprint(
         __version__, as_json(config.months), config.pairs.short_days,
@@ -291,14 +376,24 @@ def compose_glacier(
         files = write_months(folder, field, inputs)
         for stale in set(folder.glob("velocity_*.tif")) - set(files):
             stale.unlink()  # months that a former configuration asked for
-        state.write_record(record, expected, files=[file.name for file in files])
+        state.write_record(
+            record, expected, files=[file.name for file in files],
+            **{state.SUMS: state.sums(files)},
+        )
     return expected, len(months)
 
 
-def _months(config: Config, plan: Plan, other: PairStack | None) -> TimeArray:
-    """Return the months of all products: as configured, else those that any pair touches."""
+def _span(plan: Plan) -> Span | None:
+    """Return the first and the last time of any pair of any glacier."""
     pairs = [pair for glacier in plan.glaciers for pair in glacier.pairs]
-    starts, ends = [p.reference.time for p in pairs], [p.secondary.time for p in pairs]
+    if not pairs:
+        return None
+    return min(p.reference.time for p in pairs), max(p.secondary.time for p in pairs)
+
+
+def _months(config: Config, span: Span | None, other: PairStack | None) -> TimeArray:
+    """Return the months of all products: as configured, else those that any pair touches."""
+    starts, ends = ([span[0]], [span[1]]) if span else ([], [])
     if other is not None:
         starts, ends = [*starts, *other.start], [*ends, *other.end]
     first = config.months.first or str(min(starts))
@@ -349,8 +444,11 @@ def _mosaics(
         for glacier, month, error in region.failures
     ]
     if not failures:
-        names = [file.name for region in regions for file in region.files]
-        state.write_record(record, expected, files=names)
+        made_files = [file for region in regions for file in region.files]
+        state.write_record(
+            record, expected, files=[file.name for file in made_files],
+            **{state.SUMS: state.sums(made_files)},
+        )
     return failures
 
 

@@ -1,0 +1,263 @@
+"""What a run is doing, on disk: a line per task, and counts for whoever asks.
+
+``<out>/log/run.json`` says what the last run set out to do. Every process of a run, wherever
+it is, has a file of lines and a small file of counts of its own beside it, so that none waits
+for another and `read` needs to open few files however many tasks there are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hmavel import __version__
+from hmavel.atomic import write_json
+from hmavel.run_lock import held
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "log"
+_RUN = "run.json"
+#: Seconds between two writings of the counts.
+_EVERY = 1.0
+#: States of a task that was not done now.
+KEPT = "kept"
+FAILED = "failed"
+
+_open: dict[Path, Journal] = {}
+_open_lock = threading.Lock()
+
+
+class Journal:
+    """One process's part in a run: lines and counts. Threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        name = f"{socket.gethostname()}-{os.getpid()}"
+        self._lines, self._counts_file = folder / f"{name}.tsv", folder / f"{name}.counts"
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._reasons: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._written = 0.0
+
+    def line(
+        self, kind: str, item: str, state: str, seconds: float = 0.0, reason: str = "",
+        error: str = "",
+    ) -> None:  # fmt: skip
+        """Note one task: "pair", its name, "used", how long it took, and why not."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        words = (now, kind, item, state, f"{seconds:.3f}", reason)
+        text = "\t".join(" ".join(word.split()) for word in words) + "\n"
+        with self._lock:
+            self._counts[kind, state] += 1
+            self._seconds[kind] += seconds
+            if state == FAILED:
+                self._reasons[error or "Error"] += 1
+            # The log is no result: a disk without room for it does not end the run.
+            with contextlib.suppress(OSError):
+                with self._lines.open("a", encoding="utf-8") as stream:
+                    stream.write(text)
+                if time.monotonic() - self._written >= _EVERY:
+                    self._write()
+
+    def close(self) -> None:
+        """Write the counts."""
+        with self._lock, contextlib.suppress(OSError):
+            self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        content = {
+            "counts": [[*key, number] for key, number in self._counts.items()],
+            "seconds": dict(self._seconds), "reasons": dict(self._reasons),
+            "time": time.time(), "process": self._counts_file.stem,
+        }  # fmt: skip
+        new = self._counts_file.with_suffix(".new")
+        new.write_text(json.dumps(content), encoding="utf-8")
+        new.replace(self._counts_file)
+
+
+def begin(out: Path, *, glaciers: int, pairs: int, command: str) -> Path:
+    """Say what a run sets out to do; return the folder that `at` wants."""
+    started = datetime.now(UTC)
+    folder = out / FOLDER / f"{started:%Y%m%dT%H%M%S}-{os.getpid()}"
+    content = {
+        "started": started.isoformat(timespec="seconds"), "folder": folder.name,
+        "host": socket.gethostname(), "process": os.getpid(), "version": __version__,
+        "command": command, "glaciers": glaciers, "pairs": pairs, "finished": None,
+        "failed": None,
+    }  # fmt: skip
+    write_json(out / FOLDER / _RUN, content)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def end(out: Path, failed: int) -> None:
+    """Say that the run has come to its end, with so many failures."""
+    path = out / FOLDER / _RUN
+    content = json.loads(path.read_text(encoding="utf-8"))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(path, content | {"finished": now, "failed": failed})
+
+
+def at(folder: Path) -> Journal:
+    """Return this process's journal in a folder of `begin`."""
+    with _open_lock:
+        if folder not in _open:
+            _open[folder] = Journal(folder)
+        return _open[folder]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of the last run in a folder."""
+
+    run: dict[str, Any]  #: as `begin` and `end` wrote it
+    running: bool
+    elapsed: float  #: seconds since it began, or from begin to end
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)  #: kind -> state -> number
+    reasons: dict[str, int] = field(default_factory=dict)  #: error -> failures
+    last: float | None = None  #: seconds since any process wrote its counts
+
+    @property
+    def pairs_done(self) -> int:
+        """Pairs that are settled, in whatever way."""
+        return sum(self.counts.get("pair", {}).values())
+
+    @property
+    def per_minute(self) -> float:
+        """Pairs matched a minute; those of former runs do not count."""
+        fresh = self.pairs_done - self.counts.get("pair", {}).get(KEPT, 0)
+        return 60 * fresh / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the pairs are done, at the rate so far; None when nothing can be said."""
+        left = self.run["pairs"] - self.pairs_done
+        return None if not self.per_minute or left < 0 else 60 * left / self.per_minute
+
+
+def read(out: Path) -> Status | None:
+    """Return what the last run in ``out`` is doing or has done; None when there was none."""
+    try:
+        run = json.loads((out / FOLDER / _RUN).read_text(encoding="utf-8"))
+        begun = datetime.fromisoformat(run["started"])
+        folder = out / FOLDER / str(run["folder"])
+        ended = run["finished"] and datetime.fromisoformat(run["finished"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    counts: dict[str, dict[str, int]] = {}
+    reasons: Counter[str] = Counter()
+    latest = None
+    for path in sorted(folder.glob("*.counts")):
+        try:
+            part = json.loads(path.read_text(encoding="utf-8"))
+            for kind, state, number in part["counts"]:
+                states = counts.setdefault(kind, {})
+                states[state] = states.get(state, 0) + int(number)
+            reasons.update(part["reasons"])
+            latest = max(latest or 0.0, float(part["time"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # it is being replaced, or is not ours
+    elapsed = ((ended or datetime.now(UTC)) - begun).total_seconds()
+    last = None if latest is None else time.time() - latest
+    running = not ended and held(out)
+    return Status(run, running, elapsed, counts, dict(reasons), last)
+
+
+def progress(status: Status) -> str:
+    """Return one line: what is done, how fast, how long it will take, what failed."""
+    pairs = status.counts.get("pair", {})
+    glaciers = status.counts.get("glacier", {})
+    text = f"{status.pairs_done} of {status.run['pairs']} pairs"
+    if pairs.get(KEPT):
+        text += f" ({pairs[KEPT]} from before)"
+    text += f", {sum(glaciers.values())} of {status.run['glaciers']} glaciers"
+    text += f", {sum(status.reasons.values())} failed"
+    if status.per_minute:
+        text += f"; {status.per_minute:.0f} pairs a minute"
+    if status.running and status.seconds_left:
+        text += f", about {duration(status.seconds_left)} left"
+    return text
+
+
+def status_text(status: Status) -> str:
+    """Return what ``hmavel status`` prints."""
+    run = status.run
+    if status.running:
+        word = f"running for {duration(status.elapsed)}"
+    elif run["finished"]:
+        word = f"finished after {duration(status.elapsed)}, {run['failed']} failures"
+    else:
+        word = "stopped before its end"
+    lines = [
+        f"run of {run['started']} (process {run['process']} on {run['host']}): {word}",
+        progress(status),
+    ]
+    for kind, states in sorted(status.counts.items()):
+        parts = ", ".join(f"{state} {number}" for state, number in sorted(states.items()))
+        lines.append(f"  {kind}: {parts}")
+    if status.reasons:
+        kinds = sorted(status.reasons.items())
+        parts = ", ".join(f"{error} {number}" for error, number in kinds)
+        lines.append(f"  failures by kind: {parts}; reasons in {FOLDER}/{run['folder']}")
+    if status.running and status.last is not None:
+        lines.append(f"  last sign of life {duration(status.last)} ago")
+    if not status.running and not run["finished"] and run["command"]:
+        lines.append(f"to go on: {run['command']}")
+    return "\n".join(lines)
+
+
+def status_json(status: Status) -> str:
+    """Return the same as JSON."""
+    content = status.run | {
+        "running": status.running, "elapsed_s": round(status.elapsed, 1),
+        "counts": status.counts, "errors": status.reasons, "pairs_done": status.pairs_done,
+        "pairs_per_minute": round(status.per_minute, 2), "seconds_left": status.seconds_left,
+        "last_sign_s": status.last,
+    }  # fmt: skip
+    return json.dumps(content, indent=1)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in words that a person would use."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes} min" if hours else (
+        f"{minutes} min"
+    )
+
+
+@contextmanager
+def reporting(out: Path, *, every: float = 10.0) -> Iterator[None]:
+    """Log a line of progress now and then while the block runs."""
+    done = threading.Event()
+
+    def report() -> None:
+        while not done.wait(every):
+            status = read(out)
+            if status is not None:
+                logger.info("%s", progress(status))
+
+    thread = threading.Thread(target=report, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

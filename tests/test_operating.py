@@ -1,0 +1,407 @@
+"""A run under way: side by side, watched, stopped, killed, resumed, checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hmavel import atomic, cli, config, journal, memory, run_lock, simulate, spread, workflow
+from hmavel.errors import RunError, WriteError
+
+SETTINGS = """
+[input]
+archive = ["{root}/scenes"]
+[glaciers]
+inventory = "{root}/glaciers.gpkg"
+ids = ["RGI2000-v7.0-G-15-90002", "RGI2000-v7.0-G-15-90003"]
+margin_m = 600
+[screening]
+max_cloud = 0.6
+[pairs]
+successors = 1
+per_year = 0
+least_degree = 1
+[bias]
+model = "constant"
+min_count = 10
+[months]
+method = "overlap"
+[output]
+folder = "out"
+wgs84 = true
+"""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    root = tmp_path_factory.mktemp("archive")
+    simulate.archive(root, seed=3, size=361, years=0.26, start="2021-06-01")
+    return root
+
+
+@pytest.fixture(scope="module")
+def settings(archive):
+    """Return the text of the configuration, which names the archive."""
+    return SETTINGS.format(root=archive)
+
+
+@pytest.fixture(scope="module")
+def finished(settings, tmp_path_factory):
+    """Return the folder of an undisturbed serial run; not to be changed."""
+    folder = tmp_path_factory.mktemp("serial")
+    toml = folder / "my.toml"
+    toml.write_text(settings)
+    result = workflow.run(config.load(toml), jobs=1)
+    assert result.failures == []
+    assert len(result.glaciers) == 2
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """Return (configuration, output folder) of a copy of the finished run."""
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy" / "my.toml", tmp_path / "copy" / "out"
+
+
+def products(folder):
+    """Product -> its bytes; NetCDF and mosaics too. The logs tell of times."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".tif", ".nc") and path.is_file()
+    }
+
+
+def same_products(folder, other):
+    """Compare products; provenance names the run's own folder, so only rasters of pairs."""
+    one, two = products(folder), products(other)
+    assert set(one) == set(two)
+    pairs = [name for name in one if "/pairs/" in name]
+    assert pairs
+    assert all(one[name] == two[name] for name in pairs)
+
+
+def hidden(folder):
+    return [path for path in folder.rglob(".*") if path.name != run_lock.FILE]
+
+
+def start(toml, *options):
+    command = [sys.executable, "-m", "hmavel.cli", "run", str(toml), *options]
+    code = "import sys; from hmavel.cli import main; sys.exit(main(sys.argv[1:]))"
+    command[1:3] = ["-c", code]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+# ---- side by side --------------------------------------------------------------------------
+
+
+def test_processes_make_the_bytes_of_the_serial_run(finished, settings, tmp_path):
+    toml = tmp_path / "my.toml"
+    toml.write_text(settings)
+    result = workflow.run(config.load(toml), jobs=2)
+    assert result.failures == []
+    assert result.seconds["correlate"] > 0
+    same_products(finished / "out", tmp_path / "out")
+    workers = list((tmp_path / "out" / "log").glob("*/*.tsv"))
+    assert len(workers) == 2  # each glacier was in a process of its own
+    assert hidden(tmp_path / "out") == []
+
+
+def glacier(name, pairs, rows, ice):
+    image = SimpleNamespace(shape=(rows, rows))
+    site = SimpleNamespace(id=name, image=image, ice=np.ones((1, ice), bool))
+    return SimpleNamespace(site=site, pairs=[None] * pairs)
+
+
+def test_memory_decides_how_many_work_side_by_side():
+    many = [glacier(f"g{i}", 10 + i, 400, 1000) for i in range(6)]
+    huge = glacier("huge", 500, 6000, 60_000)  # 500 x 60,000 x 48 bytes of months
+    first, last = spread.groups([*many, huge], 4 * 2**30, jobs=4)
+    assert [g.site.id for g in first.glaciers] == [f"g{i}" for i in range(5, -1, -1)]
+    assert (first.share.workers, first.share.threads) == (4, 1)
+    assert [g.site.id for g in last.glaciers] == ["huge"]
+    assert (last.share.workers, last.share.threads) == (1, 4)
+    for group in (first, last):
+        assert group.share.workers * group.share.bytes <= 4 * 2**30
+    settings = config.Config()
+    for group in (first, last):
+        for each in group.glaciers:
+            need = spread.fixed_bytes(each, 1) + spread.scene_bytes(
+                each, group.share, settings
+            )
+            assert need <= group.share.bytes
+    (alone,) = spread.groups(many[:1], 2**40, jobs=8)
+    assert (alone.share.workers, alone.share.threads) == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"), [("8G", 8 * 2**30), ("1.5 GiB", 3 * 2**29), ("800MB", 800 * 2**20)]
+)
+def test_sizes(text, bytes_):
+    assert memory.parse(text) == bytes_
+
+
+def test_the_limit_of_a_cgroup_counts(tmp_path):
+    machine = memory.limit(tmp_path, tmp_path / "none")
+    assert memory.parse("50%") <= machine // 2 + 1
+    job = tmp_path / "slurm" / "job"
+    job.mkdir(parents=True)
+    (job / "memory.max").write_text("max\n")
+    (tmp_path / "slurm" / "memory.max").write_text("123456789\n")
+    own = tmp_path / "own"
+    own.write_text("0::/slurm/job\n")
+    assert memory.limit(tmp_path, own) == 123456789
+    old = tmp_path / "memory" / "job"
+    old.mkdir(parents=True)
+    (old / "memory.limit_in_bytes").write_text("1000000\n")
+    own.write_text("5:cpu,memory:/job\n3:freezer:/\n")
+    assert memory.limit(tmp_path, own) == 1_000_000
+
+
+@pytest.mark.parametrize("text", ["", "0G", "-1G", "lots", "120%", "1.2.3G"])
+def test_wrong_sizes_are_named(text):
+    with pytest.raises(ValueError, match="expected a size"):
+        memory.parse(text)
+
+
+# ---- watched -------------------------------------------------------------------------------
+
+
+def test_status_tells_what_was_done(copy, capsys):
+    toml, out = copy
+    assert cli.main(["run", str(toml), "--jobs", "1", "-q", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["failures"] == []
+    assert cli.main(["status", str(out), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["finished"]
+    assert not status["running"]
+    assert status["counts"]["glacier"] == {"done": 2}
+    assert status["counts"]["pair"] == {"kept": status["pairs"]}
+    assert cli.main(["status", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "finished after" in text
+    assert f"{status['pairs']} of {status['pairs']} pairs" in text
+    (lines,) = (out / "log" / status["folder"]).glob("*.tsv")
+    assert len(lines.read_text().splitlines()) == status["pairs"] + 2
+    assert cli.main(["status", str(out.parent)]) == 2
+
+
+def test_progress_counts_rates_and_failures(tmp_path):
+    folder = journal.begin(tmp_path, glaciers=2, pairs=10, command="hmavel run x")
+    notes = journal.Journal(folder)
+    for state in ("used", "used", "kept", "failed"):
+        notes.line("pair", "a b", state, 1.0, "no\tsuch\nfile", "ReadError")
+    notes.close()
+    with run_lock.hold(tmp_path):
+        status = journal.read(tmp_path)
+    assert status.running
+    assert status.pairs_done == 4
+    assert status.reasons == {"ReadError": 1}
+    assert journal.progress(status).startswith("4 of 10 pairs (1 from before), 0 of 2 glaciers")
+    assert "1 failed" in journal.progress(status)
+    stopped = journal.read(tmp_path)
+    assert not stopped.running
+    assert "stopped before its end" in journal.status_text(stopped)
+    assert "to go on: hmavel run x" in journal.status_text(stopped)
+    (lines,) = folder.glob("*.tsv")
+    assert all(len(line.split("\t")) == 6 for line in lines.read_text().splitlines())
+
+
+# ---- one at a time -------------------------------------------------------------------------
+
+
+def test_a_second_driver_is_refused(copy, capsys):
+    toml, out = copy
+    before = products(out)
+    with run_lock.hold(out):
+        assert run_lock.held(out)
+        assert cli.main(["run", str(toml), "--jobs", "1", "-q"]) == 2
+        error = capsys.readouterr().err
+        assert "expected no other run" in error
+        assert f"process {os.getpid()}" in error
+        with pytest.raises(RunError), run_lock.hold(out):
+            pass
+    assert not run_lock.held(out)
+    assert products(out) == before
+
+
+# ---- stopped and killed --------------------------------------------------------------------
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with atomic.atomic_path(tmp_path / "a.tif") as mine:
+        mine.write_text("x")
+        other = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-"))
+        other.write_text("x")
+        other.with_name(other.name + ".ovr.tmp").write_text("x")
+        with atomic.temporary_folder(tmp_path / "b.tif") as parts:
+            left = parts.with_name(parts.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-"))
+            left.mkdir()
+            (left / "level.tif").write_text("x")
+            elsewhere = mine.with_name(f".a.otherhost-{gone.pid}-0123456789ab.tif")
+            elsewhere.write_text("x")
+            assert atomic.sweep(tmp_path) == 3
+            assert mine.exists()
+            assert parts.exists()
+    assert [path.name for path in hidden(tmp_path)] == [elsewhere.name]
+
+
+def wait_for(out, process, lines):
+    """Wait until the run has noted so many tasks; False when it has ended before."""
+    while process.poll() is None:
+        written = sum(path.read_text().count("\n") for path in out.glob("log/*/*.tsv"))
+        if written >= lines:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_sigterm_ends_it_soon_and_the_same_command_resumes(finished, settings, tmp_path):
+    toml, out = tmp_path / "my.toml", tmp_path / "out"
+    toml.write_text(settings)
+    process = start(toml, "--jobs", "2")
+    assert wait_for(out, process, 1)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert b"the same command resumes" in said
+    # 10 s are promised; a loaded machine may need longer to get round to it
+    assert time.monotonic() - begin < 30
+    assert workflow.run(config.load(toml), jobs=1).failures == []
+    same_products(finished / "out", out)
+    assert hidden(out) == []
+
+
+def killed_and_resumed(settings, folder, kills, seed):
+    """Kill drivers and workers at random moments until a run comes through; its folder."""
+    rng = random.Random(seed)
+    toml, out = folder / "my.toml", folder / "out"
+    toml.write_text(settings)
+    import psutil
+
+    for _ in range(kills):
+        process = start(toml, "--jobs", "2", "-q")
+        try:
+            process.wait(rng.uniform(0.5, 9.0))
+        except subprocess.TimeoutExpired:
+            family = psutil.Process(process.pid).children(recursive=True)
+            victim = rng.choice([process, process, *family])
+            victim.kill()
+            if victim is not process:  # the run goes on without that worker
+                process.wait(120)
+        process.wait(60)
+        process.stderr.close()
+    time.sleep(1.5)  # the workers of a killed driver notice
+    result = workflow.run(config.load(toml), jobs=1)
+    assert result.failures == []
+    return out
+
+
+@pytest.mark.slow
+def test_killed_at_random_it_comes_to_the_same(finished, settings, tmp_path):
+    """``HMAVEL_KILLS=200`` for the long form."""
+    kills = int(os.environ.get("HMAVEL_KILLS", "6"))
+    out = killed_and_resumed(settings, tmp_path, kills=kills, seed=1)
+    same_products(finished / "out", out)
+    assert hidden(out) == []
+
+
+# ---- disks ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a file system of 1 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting needs rights that are not given here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_fails_items_and_a_larger_one_resumes(
+    finished, settings, small_disk, tmp_path
+):
+    toml = tmp_path / "my.toml"
+    toml.write_text(settings.replace('"out"', f'"{small_disk}/out"'))
+    given = config.load(toml)
+    filler = small_disk / "filler"
+    filler.write_bytes(b"0" * 700_000)
+    try:
+        failures = [failure.reason for failure in workflow.run(given, jobs=1).failures]
+    except WriteError as error:  # not even the tables could be written
+        failures = [str(error)]
+    assert any("space" in reason for reason in failures)
+    remount = ["mount", "-o", "remount,size=200m", str(small_disk)]
+    subprocess.run(remount, check=True)
+    assert workflow.run(given, jobs=1).failures == []
+    same_products(finished / "out", small_disk / "out")
+    assert hidden(small_disk / "out") == []
+
+
+def test_a_read_only_disk_is_named_at_once(settings, small_disk, tmp_path, capsys):
+    toml = tmp_path / "my.toml"
+    toml.write_text(settings.replace('"out"', f'"{small_disk}/out"'))
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert cli.main(["run", str(toml), "-q"]) == 2
+    assert "Read-only" in capsys.readouterr().err
+
+
+# ---- checked -------------------------------------------------------------------------------
+
+
+def test_verify_finds_what_was_changed_and_the_run_mends_it(finished, copy, capsys):
+    toml, out = copy
+    assert cli.main(["verify", str(out), "--sample", "1", "-q"]) == 0
+    said = capsys.readouterr().out
+    assert "1 pairs computed again" in said
+    assert int(said.split()[0]) == len(products(out))
+    pair = sorted(out.rglob("pairs/*.tif"))[0]
+    flipped = bytearray(pair.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    pair.write_bytes(flipped)
+    month = sorted(out.glob("*/velocity_*.tif"))[0]
+    month.write_bytes(month.read_bytes()[:-100])
+    assert cli.main(["verify", str(out), "--sample", "0", "-q", "--mend"]) == 1
+    said = capsys.readouterr().err
+    assert pair.name in said
+    assert month.name in said
+    assert "failed (2)" in said
+    assert workflow.run(config.load(toml), jobs=1).failures == []
+    assert cli.main(["verify", str(out), "--sample", "0", "-q"]) == 0
+    same_products(finished / "out", out)
+    assert cli.main(["verify", str(toml.parent), "-q"]) == 2
+
+
+def test_a_file_of_another_length_is_made_again_without_being_told(finished, copy):
+    toml, out = copy
+    pair = sorted(out.rglob("pairs/*.tif"))[0]
+    pair.write_bytes(pair.read_bytes()[:200])
+    result = workflow.run(config.load(toml), jobs=1)
+    assert result.failures == []
+    assert sum(each.made for each in result.glaciers) == 1
+    same_products(finished / "out", out)
+
+
+def test_a_folder_is_not_taken_for_a_run(tmp_path):
+    assert journal.read(Path(tmp_path)) is None
+    assert not run_lock.held(tmp_path)
