@@ -25,6 +25,9 @@ from hmavel.errors import ReadError
 from hmavel.tars import member_size
 from hmavel.vsi import for_gdal, is_remote, is_virtual, patience, shown, tar_of
 
+# GDAL would keep decoded blocks up to a twentieth of the machine's memory, in every process.
+os.environ.setdefault("GDAL_CACHEMAX", "64")
+
 logger = logging.getLogger(__name__)
 
 #: ``rasterio.open`` speaks of a missing transform by a warning; silencing it touches a
