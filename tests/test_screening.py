@@ -228,11 +228,13 @@ def test_masks_and_decisions_agree_with_the_truth(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "size"), [(0, 401), (3, 401), (7, 401), (0, 1201), (3, 1201)])
-def test_masks_and_decisions_of_a_year(tmp_path, seed, size):
-    got = measure(simulate.archive(tmp_path, seed=seed, size=size, years=1))
-    assert got["cloud"] >= 0.95, got
-    assert got["clear_ice"] >= 0.95, got
-    assert got["qa_clear_ice"] < 0.8, got
-    # Three of 92 may be wrong; seed 3 has a year of much thin cirrus.
-    assert got["agree"] >= 0.967, got
+def test_masks_and_decisions_of_several_years(tmp_path):
+    agree = []
+    for seed, size in ((0, 401), (3, 401), (5, 401), (7, 401), (3, 1201)):
+        folder = tmp_path / f"{seed}_{size}"
+        got = measure(simulate.archive(folder, seed=seed, size=size, years=1))
+        assert got["cloud"] >= 0.95, (seed, got)
+        assert got["clear_ice"] >= 0.95, (seed, got)
+        assert got["qa_clear_ice"] < 0.8, (seed, got)
+        agree.append(got["agree"])
+    assert np.mean(agree) >= 0.97, agree

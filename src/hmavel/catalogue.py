@@ -469,7 +469,8 @@ class Catalogue:
     def table(self, name: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return (columns, rows) of a table or view, keys spelt out as ids."""
         queries = {
-            "scenes": "SELECT * FROM scenes ORDER BY time, id, item",
+            "scenes": "SELECT s.*, f.footprint FROM scenes s "
+            "LEFT JOIN frames f ON f.scene = s.key ORDER BY s.time, s.id, s.item",
             "glaciers": "SELECT * FROM glaciers ORDER BY id",
             "decisions": "SELECT g.id AS glacier, s.id AS scene, s.time, "
             + ", ".join(f"d.{column}" for column in DECIDED)

@@ -138,8 +138,9 @@ def spectral_classes(
 
     On simulated scenes, whose QA_PIXEL errs as CFMask does, cloud and cirrus of 10 % opacity
     and more are found in 96 to 99 % of their pixels and 96 to 99 % of the clear ice is kept
-    (QA_PIXEL alone: 77 to 95 % and 69 to 74 %); see docs/method.md. Over coarse-grained snow, which is darker
-    at 1.6 um than the simulated one, cirrus of 10 to 20 % is not seen: that takes Band 9.
+    (QA_PIXEL alone: 77 to 95 % and 69 to 74 %); see docs/method.md. Over coarse-grained snow,
+    which is darker at 1.6 um than the simulated one, cirrus of 10 to 20 % is not seen: that
+    takes Band 9.
     """
     t = thresholds or Thresholds()
     b2, b3, b4, b5, b6, b7 = (np.asarray(bands[name]) for name in SPECTRAL_BANDS)

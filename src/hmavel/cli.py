@@ -84,7 +84,8 @@ output, in the folder of the configuration:
 A second run does only what is missing or what a changed option makes different.
 
 examples:
-  hmavel run my.toml --dry-run     glaciers, scenes and pairs, without the work
+  hmavel run my.toml --dry-run     glaciers, scenes, pairs, CPU-hours and disk, without the
+                                   work; and the same for all of High Mountain Asia
   hmavel run my.toml --jobs 8
 """
 
@@ -121,7 +122,8 @@ examples:
 _SCENES_EPILOG = """\
 One line per glacier and scene: taken or not, the shares of the outline that are valid,
 cloudy and snow-covered, and the reason. The same table is written to scenes.csv in the
-output folder of the configuration.
+output folder of the configuration, and a calendar of each glacier's scenes to
+<glacier>/scenes.png there.
 
 Scenes come from folders and tars ([input] archive), from STAC, Earth Engine exports and tables
 of GeoTIFFs ([scenes] stac, earth_engine, csv): docs/sources.md has an example of each.
@@ -129,6 +131,7 @@ of GeoTIFFs ([scenes] stac, earth_engine, csv): docs/sources.md has an example o
 examples:
   hmavel scenes my.toml
   hmavel scenes my.toml --csv > scenes.csv
+  hmavel scenes my.toml --export scenes.gpkg    frames, outlines, decisions, pairs for a GIS
 """
 
 _ASSESS_EPILOG = """\
@@ -276,7 +279,14 @@ def parser() -> argparse.ArgumentParser:
     scenes = add("scenes", _scenes, "list the scenes of every glacier, taken or not, and why",
                  _SCENES_EPILOG)
     scenes.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
-    scenes.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    form = scenes.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    scenes.add_argument("--no-calendar", action="store_true",
+                        help="do not draw <glacier>/scenes.png")
+    scenes.add_argument("--export", type=Path, metavar="FILE",
+                        help="also write the catalogue for other programs: .gpkg, .parquet or "
+                        ".csv")
     _add_jobs(scenes)
 
     assess = add("assess", _assess, "judge velocity maps of any software by their bare ground",
@@ -425,6 +435,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         plan = planning.plan(settings, jobs=settings.run.jobs if jobs is None else jobs)
         print(report.plan_text(plan))
+        print(report.cost_text(*planning.expected_cost(plan, settings)))
         return _listed(plan.failures)
     command = f"hmavel run {arguments.config}"
     result = workflow.run(settings, jobs=jobs, memory=arguments.memory, command=command)
@@ -470,8 +481,25 @@ def _scenes(arguments: argparse.Namespace) -> int:
     state.write_csv(plan.folder / "scenes.csv", plan.rows, SCENE_COLUMNS)
     if arguments.csv:
         print(state.csv_text(plan.rows, SCENE_COLUMNS), end="")
+    elif arguments.json:
+        print(report.scenes_json(plan))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        console = Console()
+        console.print(report.scenes_rich(plan))
+        console.print(report.scenes_summary(plan), highlight=False)
     else:
         print(report.scenes_text(plan))
+    if not arguments.no_calendar:
+        planning.draw_calendars(plan)
+    if arguments.export is not None:
+        from hmavel.catalogue import FILE, Catalogue
+        from hmavel.catalogue_export import export
+
+        with Catalogue(plan.folder / FILE) as catalogue:
+            for path in export(catalogue, arguments.export):
+                print(f"written: {path}", file=sys.stderr)
     return _listed(plan.failures)
 
 

@@ -57,6 +57,7 @@ class Plan:
     failures: list[Failure]  #: products and glaciers that cannot be used
     notes: list[str] = field(default_factory=list)  #: what was left out for a good reason
     left_out: list[Row] = field(default_factory=list)  #: SCENE_COLUMNS: products not usable
+    short_days: float = 96.0  #: up to this a pair resolves the season
 
     @property
     def rows(self) -> list[Row]:

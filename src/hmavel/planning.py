@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hmavel import __version__, parallel, state
+from hmavel import __version__, estimate, parallel, state
 from hmavel.acquisitions import Rejected
 from hmavel.catalogue import FILE, Catalogue
 from hmavel.config import as_json
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from hmavel._types import Scene
     from hmavel.config import Config
+    from hmavel.estimate import Cost, Work
     from hmavel.outcome import Row
     from hmavel.site import Site
 
@@ -121,7 +122,51 @@ def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan
         raise _outside(chosen, scenes)
     for note in notes:
         logger.warning("%s", note)
-    return Plan(config.output.folder, glaciers, len(scenes), failures, notes, shared)
+    return Plan(
+        config.output.folder, glaciers, len(scenes), failures, notes, shared,
+        config.pairs.short_days,
+    )
+
+
+def draw_calendars(plan: Plan) -> list[Path]:
+    """Draw ``<out>/<glacier>/scenes.png`` for every planned glacier; return the files."""
+    from hmavel.scene_calendar import draw_calendar
+
+    drawn = []
+    for glacier in plan.glaciers:
+        site = glacier.site
+        title = f"{site.id}  {site.name}".rstrip() + f", {site.area_km2:.0f} km²: "
+        title += f"{len(glacier.scenes)} of {len(glacier.rows)} scenes accepted"
+        path = plan.folder / site.id / "scenes.png"
+        draw_calendar(path, glacier.rows, title)
+        drawn.append(path)
+    return drawn
+
+
+def expected_cost(plan: Plan, config: Config) -> tuple[Cost, Cost, Work, float]:
+    """Return the cost of a plan and of all of High Mountain Asia at this machine's speed.
+
+    Returns
+    -------
+    (Cost, Cost, Work, float)
+        Of the plan, of the region, the region's work, and the CPU-seconds of a node here.
+    """
+    node_s = estimate.measure_speed()
+    rates = estimate.scaled(estimate.Rates(), node_s)
+    pairs = [pair for glacier in plan.glaciers for pair in glacier.pairs]
+    months = 0
+    if pairs:
+        first = config.months.first or str(min(pair.reference.time for pair in pairs))
+        last = config.months.last or str(max(pair.secondary.time for pair in pairs))
+        span = np.datetime64(last[:7], "M") - np.datetime64(first[:7], "M")
+        months = int(span / np.timedelta64(1, "M")) + 1
+    work = estimate.work_of(plan.glaciers, months)
+    region = estimate.high_mountain_asia(
+        work.pairs / work.selections if work.selections >= 40 else 5.5
+    )
+    return (
+        estimate.cost_of(work, rates), estimate.cost_of(region, rates), region, node_s
+    )
 
 
 def _plan_alone(config: Config, clock: Clock) -> Plan:

@@ -6,12 +6,18 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from hmavel.mtl import parse_product_id
+from hmavel.scene_graph import pair_graph
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Group
+
     from hmavel.demo import DemoResult
+    from hmavel.estimate import Cost, Work
     from hmavel.map_quality import MapQuality
-    from hmavel.outcome import PairResult, Plan, RunResult
+    from hmavel.outcome import PairResult, Plan, Row, RunResult
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -108,30 +114,117 @@ def quality_text(maps: Sequence[MapQuality]) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """Return what ``hmavel run --dry-run`` prints."""
-    rows = [
-        (
-            glacier.site.id, glacier.site.name, glacier.site.area_km2, len(glacier.rows),
-            len(glacier.scenes), len(glacier.pairs), int(glacier.site.ice.sum()),
-            f"{glacier.site.grid.shape[0]}x{glacier.site.grid.shape[1]}",
-        )
-        for glacier in plan.glaciers
-    ]
-    header = ("glacier", "name", "km2", "scenes", "accepted", "pairs", "ice cells", "grid")
+    """Return what ``hmavel run --dry-run`` prints: the glaciers, and their pairs as graphs."""
+    header = (
+        "glacier", "name", "km2", "scenes", "accepted", "pairs", "parts", "pairs a scene",
+        "days", "months", "ice cells", "grid",
+    )  # fmt: skip
+    rows = []
+    for glacier in plan.glaciers:
+        graph = pair_graph(glacier.pairs, glacier.scenes, short_days=plan.short_days)
+        rows.append(
+            (glacier.site.id, glacier.site.name, glacier.site.area_km2, len(glacier.rows),
+             len(glacier.scenes), len(glacier.pairs), graph.components,
+             f"{graph.least_degree}-{graph.median_degree:.0f}-{graph.most_degree}",
+             f"{graph.least_days:.0f}-{graph.median_days:.0f}-{graph.most_days:.0f}",
+             f"{graph.months_short} of {graph.months}", int(glacier.site.ice.sum()),
+             f"{glacier.site.grid.shape[0]}x{glacier.site.grid.shape[1]}")
+        )  # fmt: skip
     pairs = sum(len(glacier.pairs) for glacier in plan.glaciers)
     numbers = ((len(rows), "glacier"), (plan.found, "scene"), (pairs, "pair"))
     total = ", ".join(count(number, what) for number, what in numbers)
     total += f"; into {plan.folder}"
-    return "\n".join([text_table(header, rows), "", *plan.notes, total])
+    explained = (
+        "parts: of the graph of scenes that no pair joins; pairs a scene and days between "
+        "scenes: least-median-most; months: inside a short pair"
+    )
+    return "\n".join([text_table(header, rows), "", explained, *plan.notes, total])
+
+
+def cost_text(here: Cost, region: Cost, work: Work, node_s: float) -> str:
+    """Return what a job will take, and what all of High Mountain Asia would."""
+    header = ("CPU-hours", "screen", "read", "match", "bias", "write", "months", "all",
+              "GB read", "GB on disk")  # fmt: skip
+    rows = [
+        (name, cost.screen_h, cost.read_h, cost.match_h, cost.bias_h, cost.write_h,
+         cost.months_h, cost.cpu_h, cost.read_gb, cost.disk_gb)
+        for name, cost in (("this job", here), ("High Mountain Asia", region))
+    ]  # fmt: skip
+    return "\n".join([
+        "", text_table(header, rows), "",
+        f"from rates measured before, scaled by this machine's {1e6 * node_s:.1f} us a matched "
+        "node, measured now; GB read are pixels, unpacked",
+        f"High Mountain Asia, April 2013 to December 2024: {work.glaciers:,} glaciers over 10 "
+        f"km2, {work.selections:,} scenes selected of {work.screened:,} screened, "
+        f"{work.pairs:,} pairs of {work.nodes / max(work.pairs, 1):,.0f} nodes",
+    ])  # fmt: skip
+
+
+_SHOWN = ("glacier", "scene", "accepted", "valid", "cloud", "shadow", "snow", "reason")
 
 
 def scenes_text(plan: Plan) -> str:
     """Return the scene table that ``hmavel scenes`` prints."""
-    columns = ("glacier", "scene", "accepted", "valid", "cloud", "shadow", "snow", "reason")
-    rows = [[row.get(name) for name in columns] for row in plan.rows]
+    rows = [[row.get(name) for name in _SHOWN] for row in plan.rows]
+    return "\n".join([text_table(_SHOWN, rows), "", scenes_summary(plan)])
+
+
+def scenes_summary(plan: Plan) -> str:
+    """Return the lines below the scene table."""
     accepted = sum(bool(row["accepted"]) for row in plan.rows)
-    summary = f"{accepted} of {count(len(rows), 'row')} accepted"
-    return "\n".join([text_table(columns, rows), "", *plan.notes, summary])
+    summary = f"{accepted} of {count(len(plan.rows), 'row')} accepted"
+    return "\n".join([*plan.notes, summary])
+
+
+def scenes_rich(plan: Plan) -> Group:
+    """Return the scene table for a terminal, glacier by glacier; green: taken, red: faults."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    shares = ("valid", "cloud", "shadow", "snow")
+    groups: dict[str, list[Row]] = {}
+    for row in plan.rows:
+        groups.setdefault(row["glacier"], []).append(row)
+    tables = []
+    for glacier, rows in groups.items():
+        taken = sum(bool(row["accepted"]) for row in rows)
+        title = f"{glacier}: {taken} of {len(rows)} accepted" if glacier else "not usable"
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=None, pad_edge=False,
+            header_style="dim",
+        )  # fmt: skip
+        # What does not fit a narrow terminal is the reason, and it is folded.
+        table.add_column("scene", no_wrap=bool(glacier), overflow="fold")
+        for name in shares if glacier else ():
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("reason", overflow="fold")
+        for row in rows:
+            fault = not glacier or str(row["reason"]).startswith("unreadable")
+            style = "green" if row["accepted"] else "red" if fault else "bright_black"
+            numbers = [_cell(row.get(name)) for name in shares] if glacier else []
+            reason = str(row["reason"]) or "accepted"
+            cells = [_short_scene(row), *numbers, reason]
+            table.add_row(*(Text(cell) for cell in cells), style=style)
+        tables += [table, Text()]
+    return Group(*tables)
+
+
+def _short_scene(row: Row) -> str:
+    """Return a scene as date, satellite and path/row, where its id is a product's."""
+    product = parse_product_id(str(row["scene"]))
+    if product is None or "time" not in row:
+        return str(row["scene"])
+    return f"{str(row['time'])[:10]} {product.sensor} {product.wrs[0]}/{product.wrs[1]}"
+
+
+def scenes_json(plan: Plan) -> str:
+    """Return the scene table as JSON; what is not known is null."""
+    rows = [
+        {key: None if value != value else value for key, value in row.items()}
+        for row in plan.rows
+    ]
+    return json.dumps({"scenes": rows, "notes": plan.notes}, indent=1, allow_nan=False)
 
 
 def run_text(result: RunResult) -> str:

@@ -1,0 +1,155 @@
+"""What a job will cost: bytes to read, CPU-hours and disk, from measured rates.
+
+The rates were measured with ``bench/bench_rates.py`` on one core. What the same job takes
+elsewhere is scaled by the correlator's speed there, which ``measure_speed`` takes a moment to
+find out; the disk of the machine and its network are not part of it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hmavel.outcome import GlacierPlan
+
+#: Bands that screening and masks read of a scene, at 30 m: B2-B7 and the two QA bands.
+_BANDS_30M, _BYTES = 8, 2
+
+
+@dataclass(frozen=True)
+class Rates:
+    """CPU-seconds and bytes per unit of work, all defaults measured in one run."""
+
+    screen_s: float = 0.55  #: per million Band-8 pixels of a scene over a glacier
+    read_s: float = 0.85  #: the same, cutting a scene for matching
+    node_s: float = 9.0e-6  #: per node matched, default windows
+    bias_s: float = 1.0e-5  #: per node: bias, sigma, velocity
+    write_s: float = 2.0e-6  #: per node: the pair's file
+    month_s: float = 4.0e-5  #: per cell on ice and pair: months and their files
+    pair_bytes: float = 9.0  #: per node, the pair's file
+    month_bytes: float = 20.0  #: per cell of the grid and month, COG, cube and mosaic
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much there is to do."""
+
+    glaciers: int
+    selections: int  #: scenes accepted for a glacier, summed over glaciers
+    screened: int  #: scenes looked at for a glacier, the same
+    pairs: int
+    scene_mpx: float  #: million Band-8 pixels of all selections
+    screened_mpx: float  #: of all scenes screened
+    nodes: float  #: of all pairs
+    ice_pairs: float  #: cells on ice times pairs, summed over glaciers
+    cell_months: float  #: cells of the grids times months
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it takes; CPU-hours by stage."""
+
+    screen_h: float
+    read_h: float
+    match_h: float
+    bias_h: float
+    write_h: float
+    months_h: float
+    read_gb: float  #: pixels read, decoded
+    disk_gb: float  #: of pairs and products
+
+    @property
+    def cpu_h(self) -> float:
+        """CPU-hours of all stages."""
+        return (
+            self.screen_h + self.read_h + self.match_h + self.bias_h + self.write_h
+            + self.months_h
+        )  # fmt: skip
+
+
+def work_of(glaciers: Sequence[GlacierPlan], months: int) -> Work:
+    """Count the work of planned glaciers over a number of months."""
+    sums = np.zeros(6)
+    for plan in glaciers:
+        mpx = float(np.prod(plan.site.image.shape)) / 1e6
+        nodes = float(np.prod(plan.site.grid.shape))
+        sums += (
+            mpx * len(plan.scenes), mpx * len(plan.rows), nodes * len(plan.pairs),
+            float(plan.site.ice.sum()) * len(plan.pairs), nodes * months, len(plan.pairs),
+        )  # fmt: skip
+    return Work(
+        len(glaciers), sum(len(g.scenes) for g in glaciers), sum(len(g.rows) for g in glaciers),
+        int(sums[5]), *(float(value) for value in sums[:5]),
+    )  # fmt: skip
+
+
+#: The published data set took 101,827 selections in 2014-2021; twice the satellites since 2022,
+#: April 2013 to December 2024. Outlines over 10 km2 of RGI regions 13 to 15 are about 2,000;
+#: their boxes with 3 km around take about 14 x 13 km.
+_HMA_GLACIERS, _HMA_SELECTIONS, _HMA_MONTHS = 2_000, 190_000, 141
+_HMA_NODES, _HMA_ICE, _HMA_MPX = 12_600.0, 2_100.0, 1.15
+_HMA_SCREENED_FOR_ONE = 3.0
+
+
+def high_mountain_asia(pairs_per_selection: float = 5.5) -> Work:
+    """Return the work of all of High Mountain Asia, April 2013 to December 2024.
+
+    Notes
+    -----
+    Assumed: 2,000 glaciers over 10 km2, 190,000 selections of scenes (the published 101,827
+    of 2014-2021, continued with two satellites), three scenes screened for one selected, a
+    mean window of 1.15 million Band-8 pixels and 12,600 nodes, of them 2,100 on ice.
+    """
+    pairs = round(_HMA_SELECTIONS * pairs_per_selection)
+    screened = round(_HMA_SELECTIONS * _HMA_SCREENED_FOR_ONE)
+    return Work(
+        _HMA_GLACIERS, _HMA_SELECTIONS, screened, pairs, _HMA_SELECTIONS * _HMA_MPX,
+        screened * _HMA_MPX, pairs * _HMA_NODES, pairs * _HMA_ICE,
+        _HMA_GLACIERS * _HMA_NODES * _HMA_MONTHS,
+    )  # fmt: skip
+
+
+def cost_of(work: Work, rates: Rates | None = None) -> Cost:
+    """Return what the work takes at these rates."""
+    r = rates or Rates()
+    hour = 3600.0
+    per_mpx = 1e6 * _BYTES * (1 + _BANDS_30M / 4) / 1e9
+    return Cost(
+        screen_h=work.screened_mpx * r.screen_s / hour,
+        read_h=work.scene_mpx * r.read_s / hour,
+        match_h=work.nodes * r.node_s / hour,
+        bias_h=work.nodes * r.bias_s / hour,
+        write_h=work.nodes * r.write_s / hour,
+        months_h=work.ice_pairs * r.month_s / hour,
+        read_gb=work.scene_mpx * per_mpx + work.screened_mpx * per_mpx * 2 / 3,
+        disk_gb=(work.nodes * r.pair_bytes + work.cell_months * r.month_bytes) / 1e9,
+    )
+
+
+def measure_speed(*, side: int = 512, seconds: float = 0.5) -> float:
+    """Return the CPU-seconds that a matched node takes here and now, default windows.
+
+    Matches a simulated pair of ``side`` pixels again and again for some CPU-seconds.
+    """
+    from hmavel import simulate
+    from hmavel.correlator import correlate
+
+    pair = simulate.shifted_pair(drow=0.4, dcol=-1.3, seed=1, shape=(side, side))
+    correlate(pair.reference, pair.secondary)  # plans and tables
+    begin, nodes = time.process_time(), 0
+    while (spent := time.process_time() - begin) < seconds or not nodes:
+        nodes += correlate(pair.reference, pair.secondary).quality.size
+    return spent / nodes
+
+
+def scaled(rates: Rates, node_s: float) -> Rates:
+    """Return the rates of a machine whose correlator takes ``node_s`` per node."""
+    factor = node_s / rates.node_s
+    names = ("screen_s", "read_s", "node_s", "bias_s", "write_s", "month_s")
+    return replace(rates, **{name: getattr(rates, name) * factor for name in names})
