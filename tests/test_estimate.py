@@ -33,7 +33,7 @@ def test_cost_is_linear_in_work_and_rates():
     for field in fields(Cost):
         assert getattr(three, field.name) == pytest.approx(3 * getattr(one, field.name))
         assert getattr(one, field.name) > 0
-    slow = cost_of(work_of([plan()], 12), scaled(Rates(), 2 * Rates().node_s))
+    slow = cost_of(work_of([plan()], 12), scaled(Rates(), 2 * Rates().speed_s))
     assert slow.cpu_h == pytest.approx(2 * one.cpu_h)
     assert slow.disk_gb == one.disk_gb
     # 2 bytes a pixel: Band 8 and eight bands of a quarter of its pixels.

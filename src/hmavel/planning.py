@@ -151,8 +151,8 @@ def expected_cost(plan: Plan, config: Config) -> tuple[Cost, Cost, Work, float]:
     (Cost, Cost, Work, float)
         Of the plan, of the region, the region's work, and the CPU-seconds of a node here.
     """
-    node_s = estimate.measure_speed()
-    rates = estimate.scaled(estimate.Rates(), node_s)
+    speed_s = estimate.measure_speed()
+    rates = estimate.scaled(estimate.Rates(), speed_s)
     pairs = [pair for glacier in plan.glaciers for pair in glacier.pairs]
     months = 0
     if pairs:
@@ -165,7 +165,7 @@ def expected_cost(plan: Plan, config: Config) -> tuple[Cost, Cost, Work, float]:
         work.pairs / work.selections if work.selections >= 40 else 5.5
     )
     return (
-        estimate.cost_of(work, rates), estimate.cost_of(region, rates), region, node_s
+        estimate.cost_of(work, rates), estimate.cost_of(region, rates), region, speed_s
     )
 
 

@@ -12,7 +12,7 @@ from hmavel.scene_graph import pair_graph
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Group
+    from rich.console import Group, RenderableType
 
     from hmavel.demo import DemoResult
     from hmavel.estimate import Cost, Work
@@ -141,7 +141,7 @@ def plan_text(plan: Plan) -> str:
     return "\n".join([text_table(header, rows), "", explained, *plan.notes, total])
 
 
-def cost_text(here: Cost, region: Cost, work: Work, node_s: float) -> str:
+def cost_text(here: Cost, region: Cost, work: Work, speed_s: float) -> str:
     """Return what a job will take, and what all of High Mountain Asia would."""
     header = ("CPU-hours", "screen", "read", "match", "bias", "write", "months", "all",
               "GB read", "GB on disk")  # fmt: skip
@@ -152,8 +152,8 @@ def cost_text(here: Cost, region: Cost, work: Work, node_s: float) -> str:
     ]  # fmt: skip
     return "\n".join([
         "", text_table(header, rows), "",
-        f"from rates measured before, scaled by this machine's {1e6 * node_s:.1f} us a matched "
-        "node, measured now; GB read are pixels, unpacked",
+        f"from rates measured before, scaled by this machine's {1e6 * speed_s:.1f} us for a "
+        "node that is easy to match, measured now; GB read are pixels, unpacked",
         f"High Mountain Asia, April 2013 to December 2024: {work.glaciers:,} glaciers over 10 "
         f"km2, {work.selections:,} scenes selected of {work.screened:,} screened, "
         f"{work.pairs:,} pairs of {work.nodes / max(work.pairs, 1):,.0f} nodes",
@@ -186,7 +186,7 @@ def scenes_rich(plan: Plan) -> Group:
     groups: dict[str, list[Row]] = {}
     for row in plan.rows:
         groups.setdefault(row["glacier"], []).append(row)
-    tables = []
+    tables: list[RenderableType] = []
     for glacier, rows in groups.items():
         taken = sum(bool(row["accepted"]) for row in rows)
         title = f"{glacier}: {taken} of {len(rows)} accepted" if glacier else "not usable"
