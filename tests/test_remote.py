@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from landsat_products import UTM45
+from landsat_products import UTM45, write_band
+from products import product_id
 from stac_server import Server
 
+import hmavel
+from hmavel import cli
 from hmavel._types import Grid
 from hmavel.errors import ReadError
 from hmavel.raster import open_raster, read_band, read_grid
@@ -133,6 +137,22 @@ def test_objects_of_s3_are_read_by_windows_too(server, image, monkeypatch):
     found, _ = read_band(remote("s3://data/b8.tif"), window=WINDOW)
     assert np.array_equal(found, image[1][900:1200, 1000:1280])
     assert sum(server.sent.values()) < 0.05 * image[0].stat().st_size
+
+
+def test_a_pair_of_addresses(tmp_path, capsys):
+    images = hmavel.simulate.shifted_pair(1.5, -0.5, seed=4, shape=(256, 256))
+    ids = [product_id(day) for day in ("20200105", "20200121")]
+    names = [f"{product}_B8.TIF" for product in ids]
+    for file, image in zip(names, (images.reference, images.secondary), strict=True):
+        write_band(tmp_path / file, image.astype(np.uint16), GRID.crop(0, 0, 256, 256))
+    with Server(tmp_path) as server:
+        urls = [f"{server.url}/data/{file}" for file in names]
+        assert cli.main(["pair", "-q", *urls, "--out", str(tmp_path / "out")]) == cli.DONE
+    capsys.readouterr()
+    found, _ = read_band(tmp_path / "out" / "displacement.tif", 1)
+    assert abs(np.nanmedian(found) + 0.5 * 15) < 0.1
+    record = json.loads((tmp_path / "out" / "pair.json").read_text())
+    assert record["reference"]["id"] == ids[0]
 
 
 def test_names_for_gdal_and_for_people(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
+import pystac
 import pytest
 from products import product_id, write_product
 from stac_items import item_of
@@ -19,7 +20,7 @@ from hmavel.landsat import open_scene, read_b8, read_qa, reflectance
 from hmavel.mask import classify
 from hmavel.sources import Sources, find_all
 from hmavel.stac import Search, open_stac
-from hmavel.stac_item import ItemOptions
+from hmavel.stac_item import ItemOptions, item_scene
 from hmavel.vsi import is_remote, shown
 
 DAYS = ("20200105", "20200121", "20200206", "20200222", "20200309")
@@ -60,12 +61,13 @@ def ids(answer):
 # ---------------------------------------------------------------- an API
 
 
-def test_a_search_page_by_page_opens_no_file(server, root):
+def test_a_search_page_by_page_opens_one_file_to_check(server, root):
     scenes, rejected = open_stac(server.url, Search(), QUICK)
     assert rejected == []
     assert [scene.id for scene in scenes] == [product_id(day) for day in DAYS]
     assert server.asked["/search"] == 3  # two a page
-    assert not any(path.startswith("/data") for _, path, _ in server.requests)
+    opened = {path for _, path, _ in server.requests if path.startswith("/data")}
+    assert opened == {f"/data/{product_id(DAYS[0])}/{product_id(DAYS[0])}_B8.TIF"}
     for scene, there in zip(scenes, local(root), strict=True):
         assert is_remote(scene.bands["B8"])
         assert shown(scene.path) == f"{server.url}/data/{there.id}/{there.id}_B8.TIF"
@@ -118,6 +120,19 @@ def test_an_item_without_projection_has_its_header_read(root):
     (item,) = rejected
     assert "404" in item.reason
     assert "tried 4 times" in item.reason
+
+
+def test_items_that_are_half_a_pixel_off_are_found_out(root, items):
+    wrong = json.loads(json.dumps(items))
+    for item in wrong:
+        for asset in item["assets"].values():
+            if transform := asset.get("proj:transform"):
+                transform[2] += transform[0] / 2  # the centre, taken for the corner
+                transform[5] += transform[4] / 2
+    with Server(root, wrong) as server:
+        scenes, rejected = open_stac(server.url, Search(), QUICK)
+        assert rejected == []
+        assert [scene.grid for scene in scenes] == [scene.grid for scene in local(root)]
 
 
 @pytest.mark.parametrize("fault", [404, 500, 503, "cut"])
@@ -293,10 +308,11 @@ def test_items_of_other_sensors_and_without_band_8(item, tmp_path):
     assert "a Landsat-8 or -9 OLI scene, got LE07" in rejected.reason
 
 
-def test_alternate_addresses_are_used_when_asked_for(item, tmp_path):
+def test_alternate_addresses_are_used_when_asked_for(item):
     pan = item["assets"]["pan"]
     pan["alternate"] = {"s3": {"href": "s3://usgs-landsat/collection02/x_B8.TIF"}}
-    (scene,), _ = one(item, tmp_path, replace(QUICK, alternate="s3"))
+    found = pystac.Item.from_dict(item)
+    scene = item_scene(found, replace(QUICK, alternate="s3"), read_text=lambda _: "")
     assert str(scene.bands["B8"]) == "/vsis3/usgs-landsat/collection02/x_B8.TIF"
     assert shown(scene.bands["B8"]) == "s3://usgs-landsat/collection02/x_B8.TIF"
 
@@ -316,10 +332,6 @@ def test_a_real_level_2_item(shared_data):
     remote = json.loads(path.read_text())
     for asset in remote["assets"].values():
         asset["href"] = "https://127.0.0.1/" + asset["href"].rpartition("/")[2]
-    import pystac
-
-    from hmavel.stac_item import item_scene
-
     scene = item_scene(pystac.Item.from_dict(remote), QUICK, read_text=lambda _: "")
     assert scene.id == "LC08_L2SP_047027_20201204_20210313_02_T1"
     assert str(scene.time) == "2020-12-04T19:02:11.194"

@@ -131,6 +131,16 @@ def test_what_is_no_product_in_a_tar(product, tmp_path):
         open_scene(pack(product, tmp_path / f"{product.name}.tar"))
 
 
+def test_a_tar_of_many_products_is_not_guessed_at(product, tmp_path):
+    other = write_product(tmp_path / "x", product_id("20200121"))
+    tar = tmp_path / f"{product.name}.tar"
+    with tarfile.open(tar, "w") as file:
+        for folder in (product, other):
+            file.add(folder, folder.name)
+    with pytest.raises(SceneError, match=r"one product, got the MTLs .*; pack each by itself"):
+        open_scene(tar)
+
+
 def test_resource_forks_links_and_devices_are_passed_over(product, tmp_path):
     tar = pack(product, tmp_path / f"{product.name}.tar")
     with tarfile.open(tar, "a") as file:

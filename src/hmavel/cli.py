@@ -57,7 +57,8 @@ examples:
 
 _PAIR_EPILOG = """\
 REF and SEC are the earlier and the later image: Band-8 GeoTIFFs, whose name or *_MTL.txt
-beside them gives the date, or Landsat product folders or tars.
+beside them gives the date, or Landsat product folders or tars. http(s):// and s3:// addresses
+of Band-8 files are read where they are.
 
 output, in DIR:
   displacement.tif   east, north (m), snr, coherence, sigma_east, sigma_north, quality
@@ -218,8 +219,8 @@ def parser() -> argparse.ArgumentParser:
     _add_jobs(demo)
 
     pair = add("pair", _pair, "measure the displacement between two images", _PAIR_EPILOG)
-    pair.add_argument("reference", type=Path, metavar="REF", help="the earlier image")
-    pair.add_argument("secondary", type=Path, metavar="SEC", help="the later image")
+    pair.add_argument("reference", type=_image, metavar="REF", help="the earlier image")
+    pair.add_argument("secondary", type=_image, metavar="SEC", help="the later image")
     pair.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     pair.add_argument("--stable", type=Path, metavar="VECTOR",
                       help="polygons of ground that does not move (any vector format; if "
@@ -321,6 +322,18 @@ def _Parser(name: str, description: str, epilog: str) -> argparse.ArgumentParser
         prog=name, description=description, epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def _image(text: str) -> Path:
+    """Return an image given as a path, or as the address of a file on a server."""
+    if "://" not in text:
+        return Path(text)
+    from hmavel.vsi import remote
+
+    try:
+        return remote(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add_jobs(parser: argparse.ArgumentParser) -> None:

@@ -43,6 +43,7 @@ from hmavel.scene_files import (
     without_b8,
 )
 from hmavel.tars import TAR_NAME, list_tar
+from hmavel.vsi import file_name, is_remote, shown
 
 __all__ = [
     "FILL",
@@ -89,7 +90,7 @@ def open_scene(
     path
         A product folder or tar (Collection 1 or 2, or from before); or a Band-8 file, whose MTL
         may lie beside it among those of other scenes; or any single-band GeoTIFF. A tar is
-        read where it is.
+        read where it is, and so is a file of a server (``vsi.remote``), without its MTL.
     time
         UTC. Goes before what the MTL or the name say; needed when neither says anything.
     crs
@@ -120,6 +121,8 @@ def open_scene(
     """
     path = Path(path)
     given = None if time is None else _utc(time)
+    if is_remote(path):
+        return _open_file(path, (), given, crs)
     if path.is_dir():
         found = list_files(path) if files is None else files
         return _open_product(path, found, given, crs, need_b8)
@@ -328,9 +331,9 @@ def _open_product(
         raise scene_error(folder, "a product folder", got, "fetch the complete product")
     if len({file.stem.upper() for file in found}) > 1:
         names = ", ".join(file.name for file in found)
-        raise scene_error(
-            folder, "one product", f"the MTLs {names}", "give one Band-8 file instead"
-        )
+        packed = TAR_NAME.fullmatch(folder.name) is not None
+        hint = "pack each by itself, or unpack it" if packed else "give one Band-8 file instead"
+        raise scene_error(folder, "one product", f"the MTLs {names}", hint)
     metadata = own_metadata(read_mtl(max(found, key=lambda file: file.suffix.lower())))
     bands = band_files(folder, files, metadata.product)
     if "B8" not in bands and need_b8:
@@ -343,8 +346,9 @@ def _open_product(
 def _open_file(
     file: Path, files: Sequence[Path], given: np.datetime64 | None, crs: CRS | None
 ) -> Scene:
-    product = parse_product_id(file.name)
-    band = band_of(file, product)
+    name = Path(file_name(file))
+    product = parse_product_id(name.name)
+    band = band_of(name, product)
     if band is not None and band[0] != "B8":
         raise scene_error(file, "a Band-8 file", f"{band[0]}", "give the B8 file or the folder")
     metadata = metadata_beside(file, product, files)
@@ -355,7 +359,7 @@ def _open_file(
         _require_oli(file, product)
     grid = read_grid(file, crs=crs)
     return Scene(
-        id=product.id if product else file.stem,
+        id=product.id if product else name.stem,
         time=_time_from_name(file, product, grid) if given is None else given,
         path=file,
         bands={"B8": file},
@@ -433,7 +437,7 @@ def _time_from_name(file: Path, product: ProductId | None, grid: Grid) -> np.dat
     days = {product.date} if product else set()
     clock = None
     if not days:
-        for year, _, month, day, *hms in _DATE.findall(file.stem):
+        for year, _, month, day, *hms in _DATE.findall(Path(file_name(file)).stem):
             try:
                 date(int(year), int(month), int(day))
             except ValueError:
@@ -449,7 +453,7 @@ def _time_from_name(file: Path, product: ProductId | None, grid: Grid) -> np.dat
     day64 = np.datetime64(f"{text[:4]}-{text[4:6]}-{text[6:]}", "D")
     if clock is not None:
         return to_ms(f"{day64}T{clock}")
-    return day_time(file, day64, grid)
+    return day_time(shown(file), day64, grid)
 
 
 def day_time(item: object, day: np.datetime64, grid: Grid) -> np.datetime64:

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 from hmavel._types import Scene
 from hmavel.acquisitions import Rejected
 from hmavel.errors import ConfigError, HmavelError, ReadError
+from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
+from hmavel.raster import read_grid
 from hmavel.stac_item import ItemOptions, item_scene
 from hmavel.vsi import remote, shown
 
@@ -86,7 +88,11 @@ def open_stac(
                     if reason := _too_cloudy(item, search):
                         rejected.append(Rejected(name, reason))
                     else:
-                        scenes.append(item_scene(item, options, read_text=io.read_text))
+                        scene = item_scene(item, options, read_text=io.read_text)
+                        if not (options.headers or scenes or _true(scene)):
+                            options = replace(options, headers=True)
+                            scene = item_scene(item, options, read_text=io.read_text)
+                        scenes.append(scene)
             except (HmavelError, ValueError) as error:
                 rejected.append(Rejected(name, str(error)))
                 log.info("scenes: %s", error)
@@ -159,8 +165,6 @@ def _items(
     elif _link(content, "search"):
         yield from _asked(where, io, search)
     elif kind == "Collection" and _link(content, "items") and _link(content, "root"):
-        from dataclasses import replace
-
         root = _absolute(_link(content, "root"), where)
         yield from _asked(root, io, replace(search, collections=(content["id"],)))
     elif kind in ("Catalog", "Collection") or "links" in content:
@@ -233,6 +237,29 @@ def _parsed(content: dict[str, Any], href: str | None) -> pystac.Item:
     if href is None and (own := _own_address(content)):
         item.set_self_href(own)
     return item
+
+
+def _true(scene: Scene) -> bool:
+    """Say whether a scene's first band lies where its item states.
+
+    Asked of one item of a source: a catalogue that is half a pixel off, as some are that
+    take centres for corners, is so in all of its items.
+    """
+    try:
+        found = read_grid(scene.path)
+    except HmavelError as error:
+        log.info("stac %s: its grid cannot be checked: %s", scene.id, error)
+        return True
+    if found.crs == scene.grid.crs and found.shape == scene.grid.shape:
+        *_, apart = lattice_offset(found, scene.grid, item=scene.id)
+        row, col = found.row(scene.grid.y(0)), found.col(scene.grid.x(0))
+        if apart <= LATTICE_TOLERANCE and max(abs(row), abs(col)) < 0.5:
+            return True
+    log.warning(
+        "stac %s: its item states another grid than its file has; all headers are read",
+        scene.id,
+    )
+    return False
 
 
 def _asked_for(item: pystac.Item, search: Search) -> bool:

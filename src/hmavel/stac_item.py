@@ -49,6 +49,7 @@ class ItemOptions:
     alternate: str = ""  #: name of the assets' other addresses to use, such as "s3"
     retries: int = RETRIES  #: how often a read is tried again
     delay_s: float = DELAY_S  #: pause before the first time, doubled each time
+    headers: bool = False  #: read where Band 8 lies in its header, whatever the item states
 
 
 def item_scene(
@@ -95,7 +96,7 @@ def item_scene(
         raise scene_error(item.id, "assets of bands", "none", "leave it out")
     first = "B8" if "B8" in bands else min(bands)
     path = bands[first]
-    grid = _grid(item, first, path, fields[first])
+    grid = read_grid(path) if options.headers else _grid(item, first, path, fields[first])
     if first == "B8":
         check_grid(path, grid)
     time, sun = _time_and_sun(item, grid, mtl, read_text)
