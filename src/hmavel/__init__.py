@@ -27,10 +27,13 @@ if TYPE_CHECKING:
         Velocity,
     )
     from hmavel.bias import fit_bias
+    from hmavel.closure import close_triplets
     from hmavel.correlator import correlate, correlate_pair
     from hmavel.derived import annual_means, anomalies, season_and_trend
     from hmavel.itslive import read_cube, read_granules
+    from hmavel.map_quality import assess_files, assess_map
     from hmavel.month import compose_months
+    from hmavel.shared_error import separate_errors
     from hmavel.uncertainty import static_terrain
 
 #: public name -> the module that defines it ("" = the name is itself a module)
@@ -44,6 +47,9 @@ _HOMES = {
     "Velocity": "_types",
     "annual_means": "derived",
     "anomalies": "derived",
+    "assess_files": "map_quality",
+    "assess_map": "map_quality",
+    "close_triplets": "closure",
     "compose_months": "month",
     "correlate": "correlator",
     "correlate_pair": "correlator",
@@ -51,6 +57,7 @@ _HOMES = {
     "read_cube": "itslive",
     "read_granules": "itslive",
     "season_and_trend": "derived",
+    "separate_errors": "shared_error",
     "simulate": "",
     "static_terrain": "uncertainty",
 }
@@ -66,6 +73,9 @@ __all__ = [
     "__version__",
     "annual_means",
     "anomalies",
+    "assess_files",
+    "assess_map",
+    "close_triplets",
     "compose_months",
     "correlate",
     "correlate_pair",
@@ -73,6 +83,7 @@ __all__ = [
     "read_cube",
     "read_granules",
     "season_and_trend",
+    "separate_errors",
     "simulate",
     "static_terrain",
 ]
