@@ -20,6 +20,7 @@ typedef struct {
     int rival;   /* a rival is being tried */
     int guessed; /* the offset is a guess that the look may refuse */
     int known;   /* neighbours or the coarse window vouch for the offset */
+    int holes;   /* some of its pixels are seen to be invalid: masks cost time */
     pass next;
     uint8_t quality;
 } node;
@@ -114,6 +115,12 @@ static int usable(const job *j, ptrdiff_t i, int n, float min_valid, const hmk_p
 
 /* ---- what a pass means for its node: the next pass, perhaps the same one again ----------- */
 
+/* Where the place is known to a pixel or so: the first look, unless one pass is all there is. */
+static pass fine_pass(const job *j)
+{
+    return j->opt->rewindow ? LOOK : FIT;
+}
+
 static pass refuse(node *at, hmk_quality why)
 {
     at->quality = (uint8_t)why;
@@ -142,13 +149,16 @@ static pass compare_rival(const job *j, node *at, const hmk_peak *peak, int l)
     const int rests = abs(peak->row[l]) <= 1 && abs(peak->col[l]) <= 1;
     const float height = rests ? peak->peak[l] : 0.0f;
     if (height * most > at->first_height)
-        return LOOK; /* clearly better: stay */
+        return fine_pass(j); /* clearly better: stay */
     /* Two chance peaks are alike too: only a match that is one can be ambiguous. */
     if (height >= most * at->first_height && at->known)
         return refuse(at, HMK_NODE_AMBIGUOUS);
     at->row = at->first_row, at->col = at->first_col;
-    return LOOK;
+    return fine_pass(j);
 }
+
+/* Windows this near to the peak show what they would show on it: the fine one goes on. */
+enum { NEAR_PEAK = 2 };
 
 static pass after_peak(const job *j, ptrdiff_t i, const hmk_peak *peak, int l)
 {
@@ -159,18 +169,19 @@ static pass after_peak(const job *j, ptrdiff_t i, const hmk_peak *peak, int l)
             return DONE;
         at->quality = HMK_GOOD; /* nothing to see at the rival */
         at->row = at->first_row, at->col = at->first_col;
-        return LOOK;
+        return fine_pass(j);
     }
     if (at->rival)
         return compare_rival(j, at, peak, l);
     int row = peak->row[l], col = peak->col[l];
     at->known = peak->evidence[l] >= j->opt->min_evidence;
-    /* A peak that hops between two neighbouring pixels is settled by the fine window. */
-    int hops = at->tries > 2 && abs(row) <= 1 && abs(col) <= 1;
-    if (row || col)
-        return relocate(j, at, row, col, hops ? LOOK : PEAK);
     node there = *at;
     there.row += peak->second_row[l], there.col += peak->second_col[l];
+    if (abs(row) > NEAR_PEAK || abs(col) > NEAR_PEAK)
+        return relocate(j, at, row, col, PEAK);
+    at->row += row, at->col += col;
+    if (!within_reach(j, at))
+        return refuse(at, HMK_NODE_OUT_OF_REACH);
     if (peak->second[l] >= WORTH_A_LOOK * peak->peak[l] && within_reach(j, &there)) {
         at->rival = 1;
         at->first_row = at->row, at->first_col = at->col;
@@ -178,7 +189,7 @@ static pass after_peak(const job *j, ptrdiff_t i, const hmk_peak *peak, int l)
         at->row = there.row, at->col = there.col;
         return PEAK;
     }
-    return LOOK;
+    return fine_pass(j);
 }
 
 static pass search_instead(node *at)
@@ -227,6 +238,11 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
         return search_instead(at);
     at->part_row += move_row * o->unpin;
     at->part_col += move_col * o->unpin;
+    if (!o->rewindow && moved > 0.5f) { /* the taper stays: look again a whole pixel on */
+        int row = (int)rintf(fit->row[l]), col = (int)rintf(fit->col[l]);
+        at->part_row = at->part_col = 0;
+        return relocate(j, at, row, col, FIT);
+    }
     if (moved >= o->settled && at->tries + 1 < o->rewindow) {
         /* The taper reaches half a pixel beyond the window, no further. */
         int row = (int)rintf(at->part_row * 0.8f), col = (int)rintf(at->part_col * 0.8f);
@@ -248,7 +264,7 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
 
 /* ---- queues: a lane whose node is done takes the next one ------------------------------ */
 
-static void run_pass(job *j, ptrdiff_t count, pass which)
+static void run_queue(job *j, ptrdiff_t count, pass which, int holes)
 {
     const int lanes = j->kernels->lanes;
     const hmk_window *win = which == PEAK ? &j->coarse : which == LOOK ? &j->fine : &j->last;
@@ -264,7 +280,7 @@ static void run_pass(job *j, ptrdiff_t count, pass which)
         int busy = -1;
         for (int l = 0; l < lanes; l++) {
             while (holds[l] < 0 && next < count) {
-                if (j->nodes[next].next == which) {
+                if (j->nodes[next].next == which && j->nodes[next].holes == holes) {
                     holds[l] = next;
                     j->nodes[next].tries = 0;
                 }
@@ -294,6 +310,31 @@ static void run_pass(job *j, ptrdiff_t count, pass which)
     }
 }
 
+/* Nodes with holes apart from those without: one among them slows its whole batch. */
+static void run_pass(job *j, ptrdiff_t count, pass which)
+{
+    run_queue(j, count, which, 0);
+    run_queue(j, count, which, 1);
+}
+
+/* Does one of a few pixels of the node's windows of side n miss? A small hole may be overlooked. */
+static int see_holes(const job *j, ptrdiff_t i, int n)
+{
+    enum { LOOKS = 5 };
+    const node *at = &j->nodes[i];
+    const ptrdiff_t cols = j->images->cols;
+    const ptrdiff_t r = j->row[j->first + i] - n / 2, c = j->col[j->first + i] - n / 2;
+    float sum = 0;
+    for (int y = 0; y < LOOKS; y++)
+        for (int x = 0; x < LOOKS; x++) {
+            const ptrdiff_t row = r + y * (n - 1) / (LOOKS - 1), col = c + x * (n - 1) / (LOOKS - 1);
+            const float a = j->images->reference[row * cols + col];
+            const float b = j->images->secondary[(row + at->row) * cols + col + at->col];
+            sum += (a - a) + (b - b);
+        }
+    return sum != 0;
+}
+
 static int nodes_fit(const job *j, ptrdiff_t count)
 {
     int n = j->coarse.n > j->fine.n ? j->coarse.n : j->fine.n;
@@ -318,7 +359,7 @@ static void start(const job *j, node *at, float guess_row, float guess_col)
                   fabsf(guess_row) <= (float)j->opt->reach &&
                   fabsf(guess_col) <= (float)j->opt->reach;
     at->known = at->guessed;
-    at->next = at->guessed ? FIT : j->opt->coarse ? PEAK : LOOK;
+    at->next = at->guessed ? FIT : j->opt->coarse ? PEAK : fine_pass(j);
     if (at->guessed) {
         at->row = (int)rintf(guess_row), at->col = (int)rintf(guess_col);
         at->part_row = guess_row - (float)at->row, at->part_col = guess_col - (float)at->col;
@@ -347,6 +388,8 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
                        &j.last);
     if (status)
         goto done;
+    j.fine.steps = 3; /* from up to half a pixel off */
+    j.last.steps = options->rewindow ? 2 : 3;
     status = options->reach < 0 ? HMK_BAD_OPTION : nodes_fit(&j, count) ? HMK_OK : HMK_BAD_NODE;
     if (status || count <= 0)
         goto done;
@@ -364,6 +407,8 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
         j.result.sigma_row[i] = j.result.sigma_col[i] = NAN;
         j.result.snr[i] = j.result.coherence[i] = j.result.evidence[i] = NAN;
         start(&j, &j.nodes[i], guess_row[first + i], guess_col[first + i]);
+        j.nodes[i].holes = see_holes(&j, i, j.nodes[i].next == PEAK ? options->coarse
+                                                                     : options->fine);
     }
     run_pass(&j, count, FIT);  /* where a guess is there */
     run_pass(&j, count, PEAK); /* where none is, or it was refused */

@@ -23,7 +23,8 @@ typedef struct {
     float last_beta;       /* taper of the re-windowed passes */
     int weight;            /* hmk_weight of the fine fit */
     int robust;            /* rounds of reweighting */
-    int rewindow;          /* passes with the sub-pixel shifted taper, at most; 0 = none */
+    int rewindow;          /* passes with the sub-pixel shifted taper, at most; 0 = one pass in
+                            * all, its taper not shifted */
     float settled;         /* px: re-windowing ends when the fit moves less; see unpin */
     float min_valid;       /* share of each fine window that must be valid */
     float min_evidence;    /* accept a match above this */

@@ -5,19 +5,24 @@
 
 #include "hmk_memory.h"
 
-static inline int finite(float x)
-{
-    return x - x == 0;
-}
-
 /* Validity of a row with one invalid pixel at either end, so that every pixel has eight
  * neighbours; returns whether any pixel is invalid. */
 static int validity(const float *row, ptrdiff_t cols, uint8_t *ok)
 {
-    int all = 1;
+    const uint32_t exponent = 0x7f800000; /* all ones in what is infinite or no number */
+    uint32_t invalid = 0;
+    for (ptrdiff_t j = 0; j < cols; j++) {
+        uint32_t bits;
+        memcpy(&bits, row + j, sizeof bits);
+        invalid |= (bits & exponent) == exponent;
+    }
+    if (!invalid) {
+        memset(ok + 1, 1, (size_t)cols);
+        return 0;
+    }
     for (ptrdiff_t j = 0; j < cols; j++)
-        all &= ok[j + 1] = (uint8_t)finite(row[j]);
-    return !all;
+        ok[j + 1] = row[j] - row[j] == 0;
+    return 1;
 }
 
 typedef struct {
@@ -71,8 +76,8 @@ hmk_status hmk_fill_isolated(float *image, ptrdiff_t rows, ptrdiff_t cols)
         float *here = image + i * cols;
         const float *const row[3] = {i > 0 ? here - cols : here, here,
                                      i + 1 < rows ? here + cols : here};
-        for (ptrdiff_t j = 0; j < cols; j++)
-            if (!ok[1][j + 1])
+        for (ptrdiff_t j = 0; j < cols; j++) /* one beside it at least must be valid */
+            if (!ok[1][j + 1] && (ok[1][j] | ok[1][j + 2]))
                 here[j] = value(row, ok, j);
     }
     hmk_free(lines);

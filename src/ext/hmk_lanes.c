@@ -125,27 +125,53 @@ static inline int inside(int i, int n)
     return i < 0 ? 0 : i < n ? i : n - 1;
 }
 
-/* One line of n vecs, `apart` floats apart, of what is spread over the lines beside it. */
-static inline vec spread(const float *line, size_t apart, int i, int n, const vec *tap)
+/* Row i of a (n, n) array and those beside it, from TAPS above to TAPS below; the array's first
+ * and last row stand for those beyond it. */
+static inline void rows_around(const float *array, int i, int n, const float **row)
 {
-    vec sum = splat(0);
     for (int t = -TAPS; t <= TAPS; t++)
-        sum += tap[t + TAPS] * load(line + (size_t)inside(i + t, n) * apart);
-    return sum;
+        row[t + TAPS] = array + (size_t)inside(i + t, n) * (size_t)n * HMK_LANES;
 }
 
-static inline vec shrink(const float *line, size_t apart, int i, int n)
+/* A row with TAPS more vecs at either end, copies of its first and last. */
+static inline void widen(const float *row, int n, float *wide)
 {
-    vec least = splat(1);
-    for (int t = -HOLE; t <= HOLE; t++)
-        least = vmin(least, load(line + (size_t)inside(i + t, n) * apart));
-    return least;
+    const size_t bytes = HMK_LANES * sizeof *wide;
+    for (int j = -TAPS; j < n + TAPS; j++)
+        memcpy(wide + (j + TAPS) * HMK_LANES, row + inside(j, n) * HMK_LANES, bytes);
 }
 
-/* The mask `hard` (n, n) moved by (row, col); `along` is scratch of its size. */
-static void soften(int n, const float *hard, vec row, vec col, float *along, float *soft)
+/* 0 for all pixels that are within HOLE of a 0; `between` is scratch of the mask's size. */
+static void shrink(int n, float *hard, float *between)
 {
-    const size_t line = (size_t)n * HMK_LANES;
+    float wide[(HMK_MAX_WINDOW + 2 * TAPS) * HMK_LANES] __attribute__((aligned(64)));
+    const int line = n * HMK_LANES;
+    for (int i = 0; i < n; i++) {
+        widen(hard + (size_t)i * line, n, wide);
+        for (int j = 0; j < line; j += HMK_LANES) {
+            vec least = load(wide + j + (TAPS - HOLE) * HMK_LANES);
+            for (int t = TAPS - HOLE + 1; t <= TAPS + HOLE; t++)
+                least *= load(wide + j + t * HMK_LANES); /* of 0 and 1 */
+            store(between + (size_t)i * line + j, least);
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        const float *row[2 * TAPS + 1];
+        rows_around(between, i, n, row);
+        for (int j = 0; j < line; j += HMK_LANES) {
+            vec least = load(row[TAPS - HOLE] + j);
+            for (int t = TAPS - HOLE + 1; t <= TAPS + HOLE; t++)
+                least *= load(row[t] + j);
+            store(hard + (size_t)i * line + j, least);
+        }
+    }
+}
+
+/* The mask `hard` (n, n) moved by (row, col); `between` is scratch of its size. */
+static void soften(int n, const float *hard, vec row, vec col, float *between, float *soft)
+{
+    float wide[(HMK_MAX_WINDOW + 2 * TAPS) * HMK_LANES] __attribute__((aligned(64)));
+    const int line = n * HMK_LANES;
     vec tap_row[2 * TAPS + 1], tap_col[2 * TAPS + 1];
     vec sum_row = splat(0), sum_col = splat(0);
     for (int t = -TAPS; t <= TAPS; t++) {
@@ -154,14 +180,25 @@ static void soften(int n, const float *hard, vec row, vec col, float *along, flo
     }
     for (int t = 0; t <= 2 * TAPS; t++)
         tap_row[t] /= sum_row, tap_col[t] /= sum_col;
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < n; j++)
-            store(along + i * line + j * HMK_LANES,
-                  spread(hard + i * line, HMK_LANES, j, n, tap_col));
-    for (int j = 0; j < n; j++)
-        for (int i = 0; i < n; i++)
-            store(soft + i * line + j * HMK_LANES,
-                  spread(along + j * HMK_LANES, line, i, n, tap_row));
+    for (int i = 0; i < n; i++) {
+        widen(hard + (size_t)i * line, n, wide);
+        for (int j = 0; j < line; j += HMK_LANES) {
+            vec sum = splat(0);
+            for (int t = 0; t <= 2 * TAPS; t++)
+                sum += tap_col[t] * load(wide + j + t * HMK_LANES);
+            store(between + (size_t)i * line + j, sum);
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        const float *near[2 * TAPS + 1];
+        rows_around(between, i, n, near);
+        for (int j = 0; j < line; j += HMK_LANES) {
+            vec sum = splat(0);
+            for (int t = 0; t <= 2 * TAPS; t++)
+                sum += tap_row[t] * load(near[t] + j);
+            store(soft + (size_t)i * line + j, sum);
+        }
+    }
 }
 
 /* Make the soft masks, put 0 in place of what is invalid, and count. A lane without holes comes
@@ -169,27 +206,22 @@ static void soften(int n, const float *hard, vec row, vec col, float *along, flo
 static void make_masks(const hmk_window *win, const hmk_batch *batch, work *k,
                        hmk_patch *patch)
 {
-    const int n = win->n;
-    const size_t pitch = (size_t)(n + 1) * HMK_LANES, line = (size_t)n * HMK_LANES;
-    float *hard = k->q_re, *other = hard + n * line; /* the spectrum is not there yet */
+    const int n = win->n, line = n * HMK_LANES;
+    const size_t pitch = (size_t)(n + 1) * HMK_LANES;
+    float *hard = k->q_re, *between = hard + (size_t)n * line; /* no spectrum there yet */
     vec count_a = splat(0), count_b = splat(0);
     for (int i = 0; i < n; i++)
-        for (int j = 0; j < n; j++) {
-            float *re = k->re + i * pitch + j * HMK_LANES, *im = k->im + i * pitch + j * HMK_LANES;
+        for (int j = 0; j < line; j += HMK_LANES) {
+            float *re = k->re + i * pitch + j, *im = k->im + i * pitch + j;
             vec x = load(re), y = load(im);
             mask ok_x = vfinite(x), ok_y = vfinite(y);
             count_a += only(ok_x, splat(1)), count_b += only(ok_y, splat(1));
             store(re, only(ok_x, x)), store(im, only(ok_y, y));
-            store(hard + i * line + j * HMK_LANES, only(ok_x & ok_y, splat(1)));
+            store(hard + (size_t)i * line + j, only(ok_x & ok_y, splat(1)));
         }
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < n; j++)
-            store(other + i * line + j * HMK_LANES, shrink(hard + i * line, HMK_LANES, j, n));
-    for (int j = 0; j < n; j++)
-        for (int i = 0; i < n; i++)
-            store(hard + i * line + j * HMK_LANES, shrink(other + j * HMK_LANES, line, i, n));
-    soften(n, hard, splat(0), splat(0), other, k->soft_ref);
-    soften(n, hard, load(batch->shift_row), load(batch->shift_col), other, k->soft_sec);
+    shrink(n, hard, between);
+    soften(n, hard, splat(0), splat(0), between, k->soft_ref);
+    soften(n, hard, load(batch->shift_row), load(batch->shift_col), between, k->soft_sec);
     const float area = 1.0f / ((float)n * (float)n);
     store(patch->valid_reference, count_a * area);
     store(patch->valid_secondary, count_b * area);
@@ -556,9 +588,9 @@ INLINE void turned(vec a, vec b, vec cx, vec cy, vec x, vec y, int side, vec *wc
     *ws = side ? v * x - u * y : v * x + u * y;
 }
 
-/* The same sums with each bin multiplied by its robust factor. With `again`, the factors are
- * multiplied first by ((1 + cos psi) / 2)^6, that is (1 - phi/4)^6; with `first`, they start. */
-INLINE sums robust_sums(const work *k, int n, int again, int first)
+/* The same sums with each bin multiplied by its robust factor, which is multiplied before by
+ * ((1 + cos psi) / 2)^6, that is (1 - phi/4)^6; in the `first` round it is that. */
+INLINE sums robust_sums(const work *k, int n, int first)
 {
     const int top = n / 2 - 1;
     sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
@@ -572,16 +604,12 @@ INLINE sums robust_sums(const work *k, int n, int again, int first)
             for (int side = 0; side < 2; side++) {
                 vec wc, ws;
                 turned(load(q_re), load(q_im), cx, cy, x, y, side, &wc, &ws);
-                vec f;
-                if (again) {
-                    f = 0.5f + 0.5f * (wc * load(inv_w));
-                    f = f * f * f;
-                    f = f * f;
-                    if (!first)
-                        f *= load(w);
-                    store(w, f);
-                } else
-                    f = load(w);
+                vec f = 0.5f + 0.5f * (wc * load(inv_w));
+                f = f * f * f;
+                f = f * f;
+                if (!first)
+                    f *= load(w);
+                store(w, f);
                 wc *= f, ws *= f;
                 const float kr = side ? (float)-r : (float)r;
                 c0 += wc, c1 += kr * wc, c2 += (kr * kr) * wc;
@@ -615,11 +643,13 @@ static inline void newton(const sums *t, int n, vec *row, vec *col)
 
 /* Coherence, SNR, evidence and the sandwich covariance H^-1 J H^-1 of the fit: H its curvature,
  * J the scatter of its slope over the bins. Both take the weights from before the robust
- * rounds: the reweighted ones make their own evidence, and the noise is hardly another. */
-static void judge(const hmk_window *win, const work *k, int robust, hmk_fit *out)
+ * rounds: the reweighted ones make their own evidence, and the noise is hardly another.
+ * Returns the sums, with the robust factors, for the last step. */
+static sums judge(const hmk_window *win, const work *k, int robust, hmk_fit *out)
 {
     const int n = win->n, top = n / 2 - 1;
-    vec sw = splat(0), swc = splat(0), sv = splat(0), svc = splat(0);
+    sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
+    vec sw = splat(0), swc = splat(0), sv = splat(0);
     vec jrr = splat(0), jrc = splat(0), jcc = splat(0);
     vec hrr = splat(0), hrc = splat(0), hcc = splat(0);
     const float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w, *rob = k->w;
@@ -627,6 +657,7 @@ static void judge(const hmk_window *win, const work *k, int robust, hmk_fit *out
         vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
         vec c0 = splat(0), c1 = splat(0), c2 = splat(0);
         vec j0 = splat(0), j1 = splat(0), j2 = splat(0);
+        vec f0 = splat(0), f1 = splat(0), f2 = splat(0), s0 = splat(0), s1 = splat(0);
         for (int r = 0; r < top; r++) {
             vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
             for (int side = 0; side < 2; side++) {
@@ -634,11 +665,13 @@ static void judge(const hmk_window *win, const work *k, int robust, hmk_fit *out
                 vec w = (a * a + b * b) * load(inv_w);
                 turned(a, b, cx, cy, x, y, side, &wc, &ws);
                 vec f = robust ? load(rob) : splat(1);
-                sw += w, sv += f * w, svc += f * wc;
-                vec j = ws * ws;
+                vec fc = f * wc, fs = f * ws, j = ws * ws;
                 const float kr = side ? (float)-r : (float)r;
+                sw += w, sv += f * w;
                 j0 += j, j1 += kr * j, j2 += (kr * kr) * j;
                 c0 += wc, c1 += kr * wc, c2 += (kr * kr) * wc;
+                f0 += fc, f1 += kr * fc, f2 += (kr * kr) * fc;
+                s0 += fs, s1 += kr * fs;
                 q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES, rob += HMK_LANES;
             }
         }
@@ -646,21 +679,20 @@ static void judge(const hmk_window *win, const work *k, int robust, hmk_fit *out
         swc += c0;
         jrr += j2, jrc += f * j1, jcc += (f * f) * j0;
         hrr += c2, hrc += f * c1, hcc += (f * f) * c0;
+        t.value += f0, t.slope_row += s1, t.slope_col += f * s0;
+        t.rr += f2, t.rc += f * f1, t.cc += (f * f) * f0;
     }
     const vec tiny = splat(1e-30f);
     store(out->coherence, 0.5f + 0.5f * swc / vmax(sw, tiny));
-    store(out->snr, 0.5f + 0.5f * svc / vmax(sv, tiny));
+    store(out->snr, 0.5f + 0.5f * t.value / vmax(sv, tiny));
     store(out->evidence, evidence_of(k, swc));
     vec inv = 1.0f / vmax(hrr * hcc - hrc * hrc, tiny);
     vec a = hcc * inv, b = -hrc * inv, c = hrr * inv; /* H^-1 */
     const vec px2 = (float)((double)n * n / (4 * M_PI * M_PI)) * k->inflation * k->inflation;
     store(out->var_row, px2 * (a * a * jrr + 2.0f * a * b * jrc + b * b * jcc));
     store(out->var_col, px2 * (b * b * jrr + 2.0f * b * c * jrc + c * c * jcc));
+    return t;
 }
-
-/* Newton's steps: a look may start half a pixel off; a fit starts where the last one ended, and
- * each robust round where the one before it did. */
-enum { STEPS_OF_LOOK = 3, STEPS_OF_FIT = 2 };
 
 static inline void turn_to(const work *k, int n, vec row, vec col)
 {
@@ -678,28 +710,23 @@ static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, 
 
     vec row = load(batch->shift_row), col = load(batch->shift_col);
     sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
-    const int steps = full ? STEPS_OF_FIT : STEPS_OF_LOOK;
-    for (int i = 0; i < steps; i++) {
+    for (int i = 0; i < win->steps; i++) {
         turn_to(&k, n, row, col);
         t = correlation(&k, n);
         newton(&t, n, &row, &col);
     }
     for (int round = 0; round < robust; round++) {
         turn_to(&k, n, row, col);
-        t = round == 0 ? robust_sums(&k, n, 1, 1) : robust_sums(&k, n, 1, 0);
+        t = round == 0 ? robust_sums(&k, n, 1) : robust_sums(&k, n, 0);
         newton(&t, n, &row, &col);
     }
-    if (robust) {
+    if (full) { /* the last step is small: the match is judged where it begins */
         turn_to(&k, n, row, col);
-        t = robust_sums(&k, n, 0, 0);
+        t = judge(win, &k, robust, out);
         newton(&t, n, &row, &col);
-    }
-    store(out->row, row), store(out->col, col);
-    if (full) {
-        turn_to(&k, n, row, col);
-        judge(win, &k, robust, out);
     } else
         store(out->evidence, evidence_of(&k, t.value));
+    store(out->row, row), store(out->col, col);
 }
 
 /* ---- what this build offers ------------------------------------------------------------ */

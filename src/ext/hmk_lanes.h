@@ -41,6 +41,7 @@ typedef struct {
     float centre_col;
     float inflation;  /* noise of neighbouring bins that the taper ties together: see below */
     hmk_weight weight;
+    int steps;       /* Newton's steps of a fit before the robust rounds */
     int robust;      /* rounds of robust reweighting in a full fit */
     const void *fft; /* plan for (n, lanes); NULL when the kernel's own transform serves */
 } hmk_window;

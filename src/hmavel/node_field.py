@@ -43,7 +43,7 @@ class Settings:
     last_taper: float = 0.25  #: the same for the re-windowed passes
     weight: str = "half"  #: frequency weights: "white", "half" or "cross"
     robust: int = 2  #: rounds of robust reweighting
-    rewindow: int = 4  #: passes with the sub-pixel shifted window, at most
+    rewindow: int = 4  #: passes with the sub-pixel shifted window, at most; 0 = one pass in all
     settled: float = 0.005  #: px; re-windowing ends when a fit moves the window less
     min_valid: float = 0.6  #: share of each fine window that must be valid
     min_evidence: float = 5.5  #: accept a match above this; see docs/method.md
