@@ -138,3 +138,19 @@ def test_sections_turn_into_what_the_stages_take():
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="no such file"):
         config.load(tmp_path / "none.toml")
+
+
+def test_columns_of_an_inventory(tmp_path):
+    text = '[glaciers]\ncolumns = { id = "GGI_ID", area_km2 = "" }\nlayer = "ggi"\n'
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    given = config.load(path)
+    assert given.glaciers.reading() == {
+        "path": tmp_path / "glaciers.gpkg", "columns": {"id": "GGI_ID", "area_km2": None},
+        "layer": "ggi", "crs": None, "dissolve": False,
+    }  # fmt: skip
+    again = tmp_path / "b.toml"
+    again.write_text(config.to_toml(given))
+    assert config.load(again) == given
+    with pytest.raises(ConfigError, match="columns"):
+        config.from_dict({"glaciers": {"columns": {"area": "x"}}})

@@ -182,6 +182,33 @@ def test_repeated_ids(tmp_path):
     assert frame["area_km2"].to_numpy() == pytest.approx([10 * math.pi, 0.8], rel=1.5e-3)
 
 
+def test_complexes_of_rgi7(tmp_path):
+    columns = RGI7 | {"rgi_id": ["RGI2000-v7.0-C-15-00002", "RGI2000-v7.0-C-15-00001"]}
+    columns.pop("glac_name")  # complexes have no name of their own
+    frame = glaciers.read_glaciers(write(tmp_path / "rgi7c.gpkg", TWO, **columns))
+    assert list(frame["id"]) == sorted(columns["rgi_id"])
+    assert list(frame["name"]) == ["", ""]
+
+
+def test_inventory_like_gamdams_with_a_column_mapping(tmp_path):
+    """Numbers for ids, areas in m2 under another name, parts of one glacier, a torn outline."""
+    bow = Polygon([(87.0, 28.0), (87.04, 28.03), (87.04, 28.0), (87.0, 28.03)])
+    shapes = [*TWO, affinity.translate(TWO[1], 0.05), bow]
+    path = write(tmp_path / "ggi.shp", shapes, GGI=[7, 8, 8, 9], Area_m2=[2.8e7, 1.0, 2.0, 3.0])
+    with pytest.raises(GlacierError, match="an id column"):
+        glaciers.read_glaciers(path)
+    columns = {"id": "GGI", "area_km2": None}
+    with pytest.raises(GlacierError, match="one outline per id"):
+        glaciers.read_glaciers(path, columns=columns)
+    frame = glaciers.read_glaciers(path, columns=columns, dissolve=True)
+    assert list(frame["id"]) == ["7", "8", "9"]
+    assert frame.geometry.is_valid.all()
+    assert frame["area_km2"][0] == pytest.approx(math.pi * 9, rel=0.01)
+    assert frame["area_km2"][1] == pytest.approx(2 * math.pi, rel=0.01)
+    # Half of the box of the bow: both its triangles.
+    assert 5 < frame["area_km2"][2] < 8
+
+
 def test_antimeridian_and_polar_outlines_are_left_out_and_named(tmp_path, caplog):
     wrapped = MultiPolygon([box(179.9, 67, 180, 67.1), box(-180, 67, -179.9, 67.1)])
     shapes = [TWO[0], wrapped, box(10, 84.5, 10.2, 84.6)]

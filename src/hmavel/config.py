@@ -162,6 +162,13 @@ class Glaciers(Stage):
     inventory: UserPath = _option(
         Path("glaciers.gpkg"), "Glacier outlines: RGI 6, RGI 7 or any polygon file with ids."
     )
+    columns: dict[Literal["id", "name", "area_km2", "o1region", "utm_zone"], str] = _option(
+        {}, "Columns of an inventory that is not RGI's, as { id = \"GGI_ID\", area_km2 = "
+        "\"Area\" }; \"\" for one that is not to be used."
+    )
+    layer: str = _option("", "Layer of the inventory, where it has several.")
+    crs: str = _option("", "Coordinate system of an inventory that states none.")
+    dissolve: bool = _option(False, "Unite the polygons that have one id.")
     min_area_km2: float = _option(10.0, "Glaciers larger than this.", "km2", ge=0)
     ids: list[str] = _option([], "Only these glacier ids; empty = all.")
     bbox: tuple[float, float, float, float] | None = _option(
@@ -181,6 +188,19 @@ class Glaciers(Stage):
         120.0, "... nor what is nearer than this to the shadow of a mountain (with input.dem).",
         "m", ge=0,
     )
+
+    def reading(self) -> dict[str, Any]:
+        """Return the arguments of ``read_glaciers``."""
+        return {
+            "path": self.inventory,
+            "columns": {name: column or None for name, column in self.columns.items()},
+            "layer": self.layer or None, "crs": self.crs or None, "dissolve": self.dissolve,
+        }  # fmt: skip
+
+    def outlines(self) -> dict[str, Any]:
+        """Return what an outline and its surroundings depend on, as plain JSON values."""
+        choice = {"min_area_km2", "ids", "bbox", "regions", "shade_buffer_m"}
+        return self.model_dump(mode="json", exclude=choice)
 
 
 class Mask(Stage):
@@ -714,6 +734,9 @@ def _range(info: FieldInfo) -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        inside = ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items())
+        return f"{{ {inside} }}" if value else "{}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

@@ -86,7 +86,7 @@ def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
 
 def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan:
     with clock.stage("find"):
-        inventory = read_glaciers(config.glaciers.inventory)
+        inventory = read_glaciers(**config.glaciers.reading())
         chosen = _choose(inventory, config)
         other = find_other(
             config.sources(), work=config.output.folder / "mosaics",
@@ -105,7 +105,8 @@ def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan
     with clock.stage("screen"):
         decisions, failed = _screen(chosen, inventory, catalogue, config, jobs)
     failures += failed
-    glaciers, notes = [], []
+    glaciers = []
+    notes = [f"{name}: left out, {why}" for name, why in inventory.attrs["refused"]]
     for glacier in chosen.itertuples():
         found = decisions[glacier.id]
         if not found:
@@ -172,7 +173,7 @@ def expected_cost(plan: Plan, config: Config) -> tuple[Cost, Cost, Work, float]:
 def _plan_alone(config: Config, clock: Clock) -> Plan:
     """Lay out the glaciers on the lattice zone of ITS_LIVE's pairs, without any scene."""
     with clock.stage("find"):
-        inventory = read_glaciers(config.glaciers.inventory)
+        inventory = read_glaciers(**config.glaciers.reading())
         chosen = _choose(inventory, config)
         epsg = source_epsg(config.itslive.sources)
     glaciers, failures = [], []
@@ -195,7 +196,7 @@ def recall(config: Config) -> dict[str, GlacierPlan]:
         There is no catalogue, or the inventory cannot be read.
     """
     with Catalogue(config.output.folder / FILE, read_only=True) as catalogue:
-        inventory = read_glaciers(config.glaciers.inventory)
+        inventory = read_glaciers(**config.glaciers.reading())
         plans = {}
         for glacier in _choose(inventory, config).itertuples():
             made_with = _screening_fingerprint(glacier, config)
@@ -295,10 +296,9 @@ def _decide(
 
 
 def _screening_fingerprint(glacier: Any, config: Config) -> str:
-    options = (config.screening, config.mask, config.glaciers)
-    return state.fingerprint(
-        __version__, [as_json(stage) for stage in options], glacier.geometry.wkb_hex
-    )
+    """Of what decisions depend on: not of the choice of glaciers, which may grow."""
+    options = [as_json(config.screening), as_json(config.mask), config.glaciers.outlines()]
+    return state.fingerprint(__version__, options, glacier.geometry.wkb_hex)
 
 
 def _plan_glacier(
