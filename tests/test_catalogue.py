@@ -231,6 +231,18 @@ def choice(a: int, b: int) -> PairChoice:
     return PairChoice(scene(a), scene(b), 16.0 * (b - a), "chain")
 
 
+def test_listing_has_decisions_where_there_are_any(catalogue):
+    catalogue.sync(map(entry, range(2)))
+    catalogue.sync_glaciers(inventory(HERE))
+    catalogue.decide("g1", "a", [decision(1, accepted=False, reason="cloud")])
+    first, second = catalogue.listing("g1")
+    assert (first["scene"], first["accepted"], first["reason"]) == (scene(0).id, None, None)
+    assert (second["wrs_path"], second["accepted"], second["reason"]) == (140, 0, "cloud")
+    assert second["cloud"] == 0.25
+    assert second["shadow"] is None
+    assert catalogue.listing("none") == []
+
+
 def test_pairs_keep_their_state_while_they_are_wanted(catalogue):
     catalogue.sync(map(entry, range(4)))
     catalogue.sync_glaciers(inventory(HERE))

@@ -268,14 +268,16 @@ def process_pair(
     site = stack.site
     record, image = folder / f"{choice.id}.json", folder / f"{choice.id}.tif"
     options = (
-        config.mask, config.correlate, config.bias, config.uncertainty, config.gates,
-        config.glaciers,
+        config.mask, config.correlate, config.bias, config.uncertainty, config.gates
     )  # fmt: skip
     expected = state.fingerprint(
         __version__,
         [as_json(stage) for stage in options],
         [state.scene_facts(scene) for scene in (choice.reference, choice.secondary)],
         [state.grid_facts(site.grid), site.outline.wkb_hex, int(site.any_ice.sum())],
+        # Not the choice of glaciers: it may grow without all pairs being matched again.
+        config.glaciers.outlines(),
+        config.glaciers.shade_buffer_m,
         str(config.input.dem),
     )
     before = state.read_record(record)
