@@ -7,7 +7,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from hmavel.config import Config
+from hmavel.config import Config, from_dict
+from hmavel.errors import ConfigError
 from hmavel.gates import Limits, ground_figures, judge, spread_of_places
 
 FINE = {
@@ -19,6 +20,12 @@ FINE = {
 def test_every_limit_has_a_figure_and_an_option() -> None:
     assert set(FINE) == {field.name for field in fields(Limits)}
     assert Config().gates.limits() == Limits()
+
+
+@pytest.mark.parametrize("wrong", [{"static_count": [100, 300]}, {"bias_m": [300, 30]}])
+def test_a_failing_limit_is_the_worse_one(wrong: dict[str, list[float]]) -> None:
+    with pytest.raises(ConfigError, match=r"\[warn, fail\]"):
+        from_dict({"gates": wrong})
 
 
 def test_all_within_passes() -> None:

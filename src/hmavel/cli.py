@@ -63,7 +63,8 @@ of Band-8 files are read where they are.
 output, in DIR:
   displacement.tif   east, north (m), snr, coherence, sigma_east, sigma_north, quality
   velocity.tif       vx, vy, v, sigma_vx, sigma_vy (m/yr)
-  pair.json          ids, times, matching error before and after, configuration
+  pair.json          ids, times, matching error before and after, verdict, configuration
+  pair.png, ground.png  speed over the image; bare ground: error before and after, its sigmas
 
 examples:
   hmavel pair ref/ sec/ --glaciers rgi.gpkg --out maps
@@ -79,7 +80,8 @@ output, in the folder of the configuration:
   <glacier>/velocity_YYYY-MM.tif   the months, UTM, 120 m: vx vy v, their sigma, count, flag
   <glacier>/velocity.nc            the same as one CF NetCDF cube
   wgs84/velocity_YYYY-MM.tif       all glaciers in EPSG:4326
-  scenes.csv, pairs.csv            what was used, what not, and why
+  <glacier>/network.json           errors of matches and scenes, closure, doubtful scenes
+  scenes.csv, pairs.csv            what was used, what not, and why; each pair's verdict
   config.toml                      the resolved configuration
 
 A second run does only what is missing or what a changed option makes different.
@@ -240,7 +242,7 @@ def parser() -> argparse.ArgumentParser:
                       help="spacing of the nodes (default: 8, which is 120 m)")
     pair.add_argument("--threads", type=int, default=0, metavar="N",
                       help="threads of the correlator (default: one per core)")
-    pair.add_argument("--no-figure", action="store_true", help="leave pair.png out")
+    pair.add_argument("--no-figure", action="store_true", help="leave pair.png and ground.png out")
 
     run = add("run", _run, "make the monthly velocity maps of a configuration", _RUN_EPILOG)
     run.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")

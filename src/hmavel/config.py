@@ -492,6 +492,18 @@ class Gates(Stage):
         (1.5, 4.0), "Spread of triplets over the predicted one, on bare ground, at most."
     )
 
+    @model_validator(mode="after")
+    def _worse_fails(self) -> Gates:
+        from hmavel.gates import AT_LEAST
+
+        for name in type(self).model_fields:
+            warn, fail = getattr(self, name)
+            if (fail > warn) if name in AT_LEAST else (fail < warn):
+                order = "warn >= fail" if name in AT_LEAST else "warn <= fail"
+                got = {"got": f"[{warn:g}, {fail:g}]"}
+                raise PydanticCustomError("order", f"{name} = [warn, fail], {order}", got)
+        return self
+
     def limits(self) -> GateLimits:
         """Return them as ``judge`` takes them."""
         from hmavel.gates import Limits as GateLimits

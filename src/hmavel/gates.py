@@ -36,7 +36,7 @@ class Limits:
 
 
 #: Figures that must be at least their limit; the others at most.
-_AT_LEAST = ("static_count", "static_spread_m", "ground_matched", "ice_matched")
+AT_LEAST = ("static_count", "static_spread_m", "ground_matched", "ice_matched")
 _WORDS = {
     "static_count": "{:.0f} matched cells of bare ground",
     "static_spread_m": "bare ground within {:.0f} m",
@@ -85,7 +85,7 @@ def judge(figures: Mapping[str, Figure], limits: Limits | None = None) -> Gate:
         if value is None or np.isnan(value):
             continue
         warn, fail = getattr(limits, field.name)
-        least = field.name in _AT_LEAST
+        least = field.name in AT_LEAST
         failed, warned = ((value < x) if least else (value > x) for x in (fail, warn))
         if failed or warned:
             bound = fail if failed else warn
