@@ -11,7 +11,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from hmavel import cli, demo, figures, report, state
+from hmavel import cli, demo, figures, outcome, report, state
 from hmavel._types import Grid
 
 
@@ -140,3 +140,16 @@ def test_the_demo_keeps_its_word_on_fast_ice(demo_run):
     for score in demo_run[2]:
         assert float(score["gross"]) < 0.05
         assert float(score["within_2_sigma"]) > 0.8
+
+
+def test_a_run_counts_the_pairs_that_are_warned_of_and_knows_rows_without_a_verdict(tmp_path):
+    rows = [
+        {"state": "used", "gate": "warn"}, {"state": "used", "gate": "pass"},
+        {"state": "used"},  # a pair of ITS_LIVE has none
+        {"state": "rejected", "gate": "fail"}, {"state": "failed"},
+    ]  # fmt: skip
+    glacier = outcome.GlacierResult("RGI-1", rows, tmp_path, 12, 3, "x", [])
+    plan = outcome.Plan(tmp_path, [], 0, [])
+    result = outcome.RunResult(plan, [glacier], [], {"bias": 1.0}, 2.0)
+    line = next(s for s in report.run_text(result).splitlines() if s.startswith("RGI-1"))
+    assert line.split()[1:] == ["5", "3", "1", "1", "1", "3", "12"]

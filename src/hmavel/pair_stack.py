@@ -52,6 +52,7 @@ def check_pairs(
             work = partial(_network_record, used, site, folder / "pairs")
             made = parallel.attempt(work, f"network of {site.id}")
         if isinstance(made, Failure):
+            path.unlink(missing_ok=True)  # what it says is of other pairs
             return [made]
         found = made
         state.write_record(path, expected, **found)
@@ -98,7 +99,7 @@ def shared_sigma(config: Config, folder: Path, used: list[Row]) -> tuple[float, 
     given, ground = config.months.scene_sigma_m, found.get("scene_sigma_m")
     if given is not None:
         return given, given
-    if ground is None:
+    if ground is None or not used:
         return 0.0, 0.0
     typical = [
         float(np.median([row[name] * row["days"] / DAYS_PER_YEAR for row in used if row[name]]))
