@@ -242,7 +242,8 @@ def parser() -> argparse.ArgumentParser:
                       help="spacing of the nodes (default: 8, which is 120 m)")
     pair.add_argument("--threads", type=int, default=0, metavar="N",
                       help="threads of the correlator (default: one per core)")
-    pair.add_argument("--no-figure", action="store_true", help="leave pair.png and ground.png out")
+    pair.add_argument("--no-figure", action="store_true",
+                      help="leave pair.png and ground.png out")
 
     run = add("run", _run, "make the monthly velocity maps of a configuration", _RUN_EPILOG)
     run.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")

@@ -232,7 +232,9 @@ def run_text(result: RunResult) -> str:
     rows = []
     for glacier in result.glaciers:
         states = [row["state"] for row in glacier.rows]
-        warned = sum(row["state"] == "used" and row.get("gate") == "warn" for row in glacier.rows)
+        warned = sum(
+            row["state"] == "used" and row.get("gate") == "warn" for row in glacier.rows
+        )
         rows.append(
             (glacier.id, len(states), states.count("used"), warned, states.count("rejected"),
              states.count("failed"), glacier.made, glacier.months)
