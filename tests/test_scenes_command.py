@@ -7,11 +7,14 @@ import io
 import json
 
 import geopandas as gpd
+import numpy as np
 import pytest
+from affine import Affine
 from products import product_id, write_product
 from test_screening import GLACIER, bands
 
-from hmavel import cli, config, planning, report
+from hmavel import Grid, cli, config, planning, report
+from hmavel.raster import write_geotiff
 
 DAYS = ("20200105", "20200121", "20200206", "20210107")
 
@@ -75,6 +78,28 @@ def test_table_for_a_narrow_terminal(settings):
     assert "cloud 0.8" in text
     assert "not usable" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_fast_glacier_gets_short_pairs_only(settings, tmp_path, caplog):
+    file = tmp_path / "prior.tif"
+    plan = planning.plan(config.load(settings))
+    (glacier,) = plan.glaciers
+    assert [round(pair.baseline_days) for pair in glacier.pairs] == [368]
+    caplog.set_level("INFO")
+    for speed, pairs in ((100.0, 1), (400.0, 0)):  # reach: 480 m, 1.5 times the speed
+        write_geotiff(file, {"v": np.full((60, 60), speed)}, around(glacier.site.grid))
+        section = f'[pairs]\nprior_velocity = "{file}"\n[output]'
+        text = settings.read_text().replace("[output]", section)
+        other = settings.with_name("fast.toml")
+        other.write_text(text)
+        (glacier,) = planning.plan(config.load(other)).glaciers
+        assert len(glacier.pairs) == pairs
+    assert "400 m/yr, pairs of at most 292 days" in caplog.text
+
+
+def around(grid: Grid) -> Grid:
+    left, _, _, top = grid.bounds
+    return Grid(grid.crs, Affine(100, 0, left - 500, 0, -100, top + 500), (60, 60))
 
 
 def test_dry_run_says_what_it_will_cost(settings, capsys):

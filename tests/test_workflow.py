@@ -11,6 +11,7 @@ import pytest
 import rasterio
 
 from hmavel import cli, config, correlator, pair_chain, shared_error, simulate, workflow
+from hmavel.catalogue import FILE, Catalogue
 from hmavel.month import compose_months
 from hmavel.parallel import Failure
 from hmavel.stack import Stack
@@ -136,6 +137,18 @@ def test_tables_say_what_was_used_and_what_was_not(finished):
     assert rows(given.output.folder / "failures.csv") == []
     saved = config.load(given.output.folder / "config.toml")
     assert saved == given
+
+
+def test_the_catalogue_knows_what_became_of_the_pairs(finished):
+    given, result = finished
+    with Catalogue(given.output.folder / FILE, read_only=True) as catalogue:
+        (glacier,) = result.glaciers
+        kept = catalogue.pairs(glacier.id)
+        assert {(p["reference"], p["secondary"]): p["state"] for p in kept} == {
+            (row["reference"], row["secondary"]): row["state"] for row in glacier.rows
+        }
+        assert [p["nodes_ice"] for p in kept] == [row["nodes_ice"] for row in glacier.rows]
+        assert catalogue.counts()["pairs"].get("planned", 0) == 0
 
 
 def test_the_mosaic_is_made_once_and_again_when_its_glaciers_change(again):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hmavel._types import Scene
     from hmavel.config import Config
     from hmavel.estimate import Cost, Work
-    from hmavel.outcome import Row
+    from hmavel.outcome import GlacierResult, Row
     from hmavel.site import Site
 
 logger = logging.getLogger(__name__)
@@ -185,6 +185,15 @@ def _plan_alone(config: Config, clock: Clock) -> Plan:
         else:
             glaciers.append(GlacierPlan(site, [], [], []))
     return Plan(config.output.folder, glaciers, 0, failures)
+
+
+def remember_pairs(plan: Plan, results: Sequence[GlacierResult]) -> None:
+    """Keep in the catalogue what became of each planned pair."""
+    with Catalogue(plan.folder / FILE) as catalogue, catalogue.transaction():
+        known = set(catalogue.glaciers())
+        for result in results:
+            if result.id in known:
+                catalogue.mark_pairs(result.id, result.rows)
 
 
 def recall(config: Config) -> dict[str, GlacierPlan]:

@@ -43,6 +43,7 @@ from hmavel.pair_chain import measure
 from hmavel.pair_stack import KEPT, STABLE, check_pairs, read_pairs, shared_sigma
 from hmavel.parallel import Failure
 from hmavel.planning import plan as make_plan
+from hmavel.planning import remember_pairs
 from hmavel.product import combine, open_months, write_months, write_region
 from hmavel.product.field import BLANK
 from hmavel.raster import write_geotiff
@@ -126,6 +127,7 @@ def run(
             with clock.stage("mosaic"):
                 failures += _mosaics(done, folder, config, jobs)
         _write_tables(folder, plan, done, failures)
+        remember_pairs(plan, done)
         journal.at(notes).close()
         journal.end(folder, len(failures))
     return RunResult(
