@@ -155,6 +155,7 @@ GOOD = chain(10.0)
         ({"end": GOOD[2]}, "two different times"),
         ({"method": "magic"}, "expected one of"),
         ({"scene_sigma": -1.0}, "metres >= 0"),
+        ({"scene_sigma": "guess"}, "metres >= 0 or .learn."),
         ({"smoothness": 1.0}, "smoothness"),
         ({"method": "smooth", "smoothness": 0.0}, "smoothness"),
         ({"method": "overlap", "hyperparameters": ()}, "hyperparameters"),
@@ -219,3 +220,31 @@ def test_overlap_median_resists_a_false_match():
     m = compose_months(many, 20.0, starts, ends, method="overlap")
     np.testing.assert_allclose(m.overlap_median, 70, atol=1e-6)
     assert np.nanmax(m.overlap_mean) > 200
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_scene_errors_are_learnt_from_what_there_is(count):
+    """So few pairs tell nothing of scenes, and must not be needed to."""
+    v, sigma, start, end = (x[:count] for x in chain(70.0))
+    m = compose_months(v, sigma, start, end, scene_sigma="learn")
+    assert 0 <= m.scene_sigma <= 2 * 20 * 16 / 365.25
+    np.testing.assert_allclose(m.v, 70, atol=5)
+    assert np.all(np.isfinite(m.sigma))
+
+
+def test_cells_without_any_pair_stay_blank_beside_others():
+    v, sigma, start, end = chain(70.0)
+    wide = np.stack([v, v * np.nan], axis=1)[:, None, :]
+    m = compose_months(wide, sigma, start, end, scene_sigma="learn", covariance=True)
+    assert np.all(m.flag[:, 0, 1] == 2)
+    assert np.isnan(m.v[:, 0, 1]).all()
+    assert np.isfinite(m.v[:, 0, 0]).all()
+    assert m.covariance.shape == (24, 24, 1, 2)
+
+
+def test_pairs_that_contradict_each_other_widen_the_error():
+    v, sigma, start, end = chain(70.0, sigma=5.0)
+    torn = np.where(np.arange(len(v)) % 2 == 0, 120.0, 20.0)
+    calm, wild = (compose_months(x, sigma, start, end) for x in (v, torn))
+    assert np.median(wild.sigma) > 3 * np.median(calm.sigma)
+    assert abs(np.mean(wild.v) - 70) < 15

@@ -238,7 +238,7 @@ def test_covariance_agrees_with_sigma_and_neighbours():
 
 
 #: Mean RMSE that a truth should reach, m/yr.
-LIMITS = {"season": 3.6, "surge": 6.0, "slow": 0.7}
+LIMITS = {"season": 3.6, "spring": 8.0, "surge": 6.0, "slow": 0.7}
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -263,14 +263,12 @@ def test_all_truths_over_ten_networks():
     within = []
     for name, limit in limits.items():
         s = nw.score(name, range(100, 110), compose_months)
-        assert s.rmse.mean() <= limit * 1.1, (name, s.rmse)
+        assert s.rmse.mean() <= limit, (name, s.rmse)
         assert s.within1.mean() >= 0.63, (name, s.within1)
-        # One cell alone says too little about a speed-up of three weeks: a known weakness.
-        assert s.within2.mean() >= (0.89 if name == "spring" else 0.92), (name, s.within2)
+        assert s.within2.mean() >= 0.92, (name, s.within2)
         if name in nw.SIGNAL:
             within.append(s.within1.mean())
-            low = 0.72 if name == "spring" else 0.9
-            assert low <= s.amplitude.mean() <= 1.05, (name, s.amplitude)
+            assert 0.9 <= s.amplitude.mean() <= 1.05, (name, s.amplitude)
         if "surge" in name:
             assert np.abs(s.onset).max() < 1.0
     # 0.68 to 0.80 is the aim; the mean over ten networks scatters by 0.02.

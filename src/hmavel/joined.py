@@ -108,6 +108,15 @@ def rows_of(stack: PairStack, site: Site) -> list[Row]:
     return rows
 
 
+def source_of(stack: PairStack, own: int) -> dict[str, str]:
+    """Say in the products' provenance where their pairs are from."""
+    pairs = f"{len(stack.start)} image-pair velocities of ITS_LIVE (NASA MEaSUREs)"
+    if own:
+        pairs += f" and {own} by frequency-domain correlation of Landsat-8/9 Band 8"
+    summary = f"Monthly ice surface velocity from {pairs}."
+    return {"source": f"{pairs}, inverted to months", "summary": summary}
+
+
 def facts_of(sources: Sequence[str | Path]) -> list[list[Any]]:
     """Tell whether sources have changed: names, sizes and times of their files."""
     facts: list[list[Any]] = []

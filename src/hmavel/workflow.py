@@ -25,7 +25,7 @@ from hmavel.atomic import sweep, write_text
 from hmavel.config import as_json, to_toml
 from hmavel.consistency import doubtful
 from hmavel.errors import HmavelError
-from hmavel.joined import facts_of, itslive_pairs, join, rows_of
+from hmavel.joined import facts_of, itslive_pairs, join, rows_of, source_of
 from hmavel.memory import parse as memory_bytes
 from hmavel.month import Months, compose_months
 from hmavel.outcome import (
@@ -377,6 +377,9 @@ def compose_glacier(
             "configuration": as_json(config), "pairs": len(start), state.KEY: expected,
             "scene_sigma_m": list(shared),
         }  # fmt: skip
+        if other is not None:
+            inputs |= source_of(other, len(used))
+            inputs["scene_sigma_m"] = [m.scene_sigma for m in composed.values()]
         files = write_months(folder, field, inputs)
         for stale in set(folder.glob("velocity_*.tif")) - set(files):
             stale.unlink()  # months that a former configuration asked for
