@@ -100,8 +100,8 @@ def rows_of(stack: PairStack, site: Site) -> list[Row]:
         row: dict[str, Any] = {
             "glacier": site.id, "reference": one or "ITS_LIVE", "secondary": two,
             "start": str(stack.start[i]), "end": str(stack.end[i]), "days": float(days),
-            "chosen_for": "ITS_LIVE", "state": "used", "reason": "", "nodes_ice": ice,
-            "good_ice": int(good[i]), "sigma_vx": float(stack.sigma_vx[i]),
+            "chosen_for": "ITS_LIVE", "state": "used", "gate": "", "reason": "",
+            "nodes_ice": ice, "good_ice": int(good[i]), "sigma_vx": float(stack.sigma_vx[i]),
             "sigma_vy": float(stack.sigma_vy[i]),
         }  # fmt: skip
         rows.append(row)
