@@ -252,6 +252,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--memory", metavar="SIZE",
                      help="memory for all workers together, such as 16G or 50%% (default: 70%% "
                      "of the machine's or its cgroup's)")
+    run.add_argument("--scheduler", metavar="ADDRESS", default="",
+                     help="work on a Dask cluster: tcp://host:8786, or local for --jobs "
+                     "workers here; --memory is each worker's (pip install 'hmavel[dask]')")
     run.add_argument("--json", action="store_true", help="print the summary as JSON")
 
     status = add("status", _status, "show what a run is doing or has done", _STATUS_EPILOG)
@@ -454,7 +457,12 @@ def _run(arguments: argparse.Namespace) -> int:
         print(report.cost_text(*planning.expected_cost(plan, settings)))
         return _listed(plan.failures)
     command = f"hmavel run {arguments.config}"
-    result = workflow.run(settings, jobs=jobs, memory=arguments.memory, command=command)
+    if arguments.scheduler:
+        command += f" --scheduler {arguments.scheduler}"
+    result = workflow.run(
+        settings, jobs=jobs, memory=arguments.memory, scheduler=arguments.scheduler,
+        command=command,
+    )
     if arguments.json:
         print(report.run_json(result))
         return SOME_FAILED if result.failures else DONE

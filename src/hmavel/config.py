@@ -588,6 +588,10 @@ class Run(Stage):
         "70%", "Memory for all workers together: a size, or a share of the machine's or its "
         "cgroup's.", example="16G",
     )
+    patience_minutes: float = _option(
+        60.0, "A worker of a cluster that has finished no task for so long hangs.", "minutes",
+        gt=0,
+    )
     scene_memory_gb: float = _option(
         1.0, "Memory for the images of a glacier's scenes; beyond it they go to scratch files.",
         "GB", gt=0,

@@ -120,6 +120,15 @@ def at(folder: Path) -> Journal:
         return _open[folder]
 
 
+def sign_of_life(folder: Path, host: str, process: int) -> float | None:
+    """Return the seconds since a process noted a task; None when it has noted none."""
+    try:
+        changed = (folder / f"{host}-{process}.tsv").stat().st_mtime
+    except OSError:
+        return None
+    return time.time() - changed
+
+
 @dataclass(frozen=True)
 class Status:
     """What is known of the last run in a folder."""

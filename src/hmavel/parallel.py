@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from hmavel.atomic import discard_live
+from hmavel.cluster import Cluster, run_on
 from hmavel.errors import HmavelError
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def map(  # noqa: A001 - reads as parallel.map(...)
     label: str = "items",
     name: Callable[[Item], str] = str,
     workers: Literal["threads", "processes"] = "threads",
+    cluster: Cluster | None = None,
 ) -> list[Result | Failure]:
     """Call ``function`` on every item, ``jobs`` at a time.
 
@@ -112,6 +114,8 @@ def map(  # noqa: A001 - reads as parallel.map(...)
     workers
         ``"threads"`` shares memory and suits work that releases the GIL (the correlator,
         GDAL, NumPy); ``"processes"`` suits the rest, and survives a worker that dies.
+    cluster
+        Of other machines: it takes the place of ``jobs`` and ``workers``.
 
     Returns
     -------
@@ -120,11 +124,19 @@ def map(  # noqa: A001 - reads as parallel.map(...)
         ``KeyboardInterrupt`` and its like pass through.
     """
     jobs = min(cores() if jobs <= 0 else jobs, max(len(items), 1))
-    attempt = _Attempt(function, name, worker=workers == "processes" and jobs > 1)
+    alone = workers == "processes" and jobs > 1 and cluster is None
+    attempt = _Attempt(function, name, worker=alone)
     done: dict[int, Result | Failure] = {}
     with _progress(label, len(items) if label else 0) as progress:
         todo = list(enumerate(items))
-        for index, result in _attempts(attempt, todo, jobs, workers):
+        answers: Iterator[tuple[int, Any]]
+        if cluster is None:
+            answers = _attempts(attempt, todo, jobs, workers)
+        else:
+            answers = run_on(cluster, attempt, items)
+        for index, result in answers:
+            if isinstance(result, HmavelError):
+                result = Failure(name(items[index]), str(result), type(result).__name__)
             done[index] = result
             if isinstance(result, Failure):
                 logger.warning("failed: %s", result)

@@ -67,7 +67,9 @@ def scene_bytes(glacier: GlacierPlan, share: memory.Share, config: Config) -> fl
     return max(least, min(left, config.run.scene_memory_gb * 1e9))
 
 
-def groups(glaciers: list[GlacierPlan], total: int, jobs: int) -> list[Group]:
+def groups(
+    glaciers: list[GlacierPlan], total: int, jobs: int, *, alone: bool = False
+) -> list[Group]:
     """Divide glaciers by the number of workers that memory allows for them.
 
     Parameters
@@ -78,6 +80,8 @@ def groups(glaciers: list[GlacierPlan], total: int, jobs: int) -> list[Group]:
         Bytes for all workers.
     jobs
         Threads that may compute at one time.
+    alone
+        Each worker is a machine's own business: one group, one thread, ``total`` for each.
 
     Returns
     -------
@@ -88,6 +92,9 @@ def groups(glaciers: list[GlacierPlan], total: int, jobs: int) -> list[Group]:
     found: dict[int, list[GlacierPlan]] = {}
     most = max(1, min(jobs, len(glaciers)))
     for glacier in glaciers:
+        if alone:
+            found.setdefault(1, []).append(glacier)
+            continue
         rows, cols = glacier.site.image.shape
         need = int(fixed_bytes(glacier, 1)) + 3 * rows * cols * _SCENE_PIXEL
         found.setdefault(memory.share(total, most, need).workers, []).append(glacier)
@@ -95,6 +102,7 @@ def groups(glaciers: list[GlacierPlan], total: int, jobs: int) -> list[Group]:
     for workers, members in sorted(found.items(), reverse=True):
         members.sort(key=lambda g: (-len(g.pairs) * math.prod(g.site.image.shape), g.site.id))
         workers = min(workers, len(members))
-        share = memory.Share(workers, max(1, jobs // workers), total // workers)
+        threads = 1 if alone else max(1, jobs // workers)
+        share = memory.Share(workers, threads, total // workers)
         made.append(Group(share, members))
     return made

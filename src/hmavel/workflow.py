@@ -22,6 +22,7 @@ import numpy as np
 from hmavel import __version__, journal, parallel, run_lock, spread, state
 from hmavel._types import DAYS_PER_YEAR
 from hmavel.atomic import sweep, write_text
+from hmavel.cluster import Cluster
 from hmavel.config import as_json, to_toml
 from hmavel.consistency import doubtful
 from hmavel.errors import HmavelError
@@ -67,7 +68,12 @@ logger = logging.getLogger(__name__)
 
 
 def run(
-    config: Config, *, jobs: int | None = None, memory: str | None = None, command: str = ""
+    config: Config,
+    *,
+    jobs: int | None = None,
+    memory: str | None = None,
+    scheduler: str = "",
+    command: str = "",
 ) -> RunResult:
     """Make the monthly velocity of every glacier of a configuration.
 
@@ -79,6 +85,9 @@ def run(
         Cores to work on, 0 = all; None = what the configuration says.
     memory
         For all workers together, as ``[run] memory``; None = what the configuration says.
+    scheduler
+        Address of a Dask scheduler whose workers take the glaciers, "local" to start ``jobs``
+        workers; they see the scenes and the output folder under the same paths.
     command
         What the user typed, for the record of the run.
 
@@ -116,7 +125,7 @@ def run(
         done: list[GlacierResult] = []
         failures = list(plan.failures)
         with journal.reporting(folder):
-            for result in _all_glaciers(plan, config, jobs, total, notes):
+            for result in _all_glaciers(plan, config, jobs, total, notes, scheduler):
                 if isinstance(result, Failure):
                     failures.append(result)
                 else:
@@ -136,12 +145,19 @@ def run(
 
 
 def _all_glaciers(
-    plan: Plan, config: Config, jobs: int, total: int, notes: Path
+    plan: Plan, config: Config, jobs: int, total: int, notes: Path, scheduler: str
 ) -> list[GlacierResult | Failure]:
     """Work on the glaciers side by side; the results are in the order of the plan."""
     span = _span(plan)
     found: dict[str, GlacierResult | Failure] = {}
-    for group in spread.groups(plan.glaciers, total, jobs):
+    cluster = None
+    if scheduler:
+        total = total // jobs if scheduler == "local" else total
+        cluster = Cluster(
+            scheduler, jobs, 60 * config.run.patience_minutes,
+            partial(journal.sign_of_life, notes),
+        )
+    for group in spread.groups(plan.glaciers, total, jobs, alone=bool(scheduler)):
         share = group.share
         logger.info(
             "%d glaciers in %d processes of %d threads, %.1f GB each",
@@ -156,7 +172,7 @@ def _all_glaciers(
         ]
         results = parallel.map(
             process_glacier, tasks, jobs=share.workers, workers="processes", label="",
-            name=lambda task: f"glacier {task.glacier.site.id}",
+            cluster=cluster, name=lambda task: f"glacier {task.glacier.site.id}",
         )
         ids = (glacier.site.id for glacier in group.glaciers)
         found |= dict(zip(ids, results, strict=True))
