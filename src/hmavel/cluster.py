@@ -51,6 +51,7 @@ class Cluster:
     patience: float = 3600.0  #: seconds without a sign of life after which a worker hangs
     #: (host, process) -> seconds since it gave one, None when it has not yet
     sign_of_life: Callable[[str, int], float | None] = lambda _host, _process: None
+    load: str = "hmavel"  #: module that a worker imports before its first task
 
 
 def run_on(
@@ -194,7 +195,7 @@ class _Session:
         for address, facts in there.items():
             if address not in self.workers:
                 probe = self.client.submit(
-                    _who(__version__), workers=[address], allow_other_workers=False, pure=False
+                    _who(__version__, self.cluster.load), workers=[address], allow_other_workers=False, pure=False
                 )
                 self.workers[address] = _Worker(address, int(facts["nthreads"]), probe)
         for address in set(self.workers) - set(there):
@@ -251,10 +252,11 @@ class _Session:
             )
 
 
-def _who(wanted: str) -> Callable[[], tuple[str, str, int]]:
+def _who(wanted: str, load: str) -> Callable[[], tuple[str, str, int]]:
     """Return a function that travels as code: the worker's hmavel may not have this module."""
 
     def who() -> tuple[str, str, int]:
+        import importlib
         import os
         import socket
 

@@ -155,7 +155,7 @@ def _all_glaciers(
         total = total // jobs if scheduler == "local" else total
         cluster = Cluster(
             scheduler, jobs, 60 * config.run.patience_minutes,
-            partial(journal.sign_of_life, notes),
+            partial(journal.sign_of_life, notes), __name__,
         )
     for group in spread.groups(plan.glaciers, total, jobs, alone=bool(scheduler)):
         share = group.share
