@@ -194,8 +194,9 @@ class _Session:
             there = self.client.scheduler_info()["workers"]
         for address, facts in there.items():
             if address not in self.workers:
+                who = _who(__version__, self.cluster.load)
                 probe = self.client.submit(
-                    _who(__version__, self.cluster.load), workers=[address], allow_other_workers=False, pure=False
+                    who, workers=[address], allow_other_workers=False, pure=False
                 )
                 self.workers[address] = _Worker(address, int(facts["nthreads"]), probe)
         for address in set(self.workers) - set(there):
@@ -264,7 +265,7 @@ def _who(wanted: str, load: str) -> Callable[[], tuple[str, str, int]]:
 
         version = hmavel.__version__
         if version == wanted:  # loading takes seconds, and is no silence of the first task
-            import hmavel.workflow
+            importlib.import_module(load)
         return version, socket.gethostname(), os.getpid()
 
     return who
