@@ -61,7 +61,7 @@ def open_exports(folder: Path, work: Path) -> tuple[list[Scene], list[Rejected]]
     Returns
     -------
     (scenes, rejected)
-        Every GeoTIFF is in one of the two. Integers are taken for DN, floats for
+        Every image is in one of the two. Integers are taken for DN, floats for
         top-of-atmosphere reflectances, unless a table gives coefficients.
 
     Raises
