@@ -85,7 +85,7 @@ def test_a_fast_glacier_gets_short_pairs_only(settings, tmp_path, caplog):
     plan = planning.plan(config.load(settings))
     (glacier,) = plan.glaciers
     assert [round(pair.baseline_days) for pair in glacier.pairs] == [368]
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="hmavel.planning")
     for speed, pairs in ((100.0, 1), (400.0, 0)):  # reach: 480 m, 1.5 times the speed
         write_geotiff(file, {"v": np.full((60, 60), speed)}, around(glacier.site.grid))
         section = f'[pairs]\nprior_velocity = "{file}"\n[output]'

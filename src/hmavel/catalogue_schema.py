@@ -126,7 +126,9 @@ def row_scene(row: Sequence[Any]) -> Scene:
         name, time, sensor, wrs_path, wrs_row, level, tier, processed, azimuth, elevation, path,
         bands, reflectance, level_30m, version, crs, transform, rows, cols,
     ) = row  # fmt: skip
-    place = Path(path)
+    above, _, last = path.rpartition("/")
+    # Most scenes lie in one folder, and to take a path apart is slow.
+    place = _folder(above) / last if above and last else Path(path)
     return Scene(
         id=name,
         time=np.datetime64(time, "ms"),
@@ -238,6 +240,11 @@ def row_decision(row: Sequence[Any]) -> Decision:
 
 
 _KINDS = {field.name: str(field.type) for field in fields(Decision)}
+
+
+@lru_cache(maxsize=4096)
+def _folder(text: str) -> Path:
+    return Path(text)
 
 
 @lru_cache(maxsize=256)
