@@ -165,6 +165,8 @@ def read(out: Path) -> Status | None:
         begun = datetime.fromisoformat(run["started"])
         folder = out / FOLDER / str(run["folder"])
         ended = run["finished"] and datetime.fromisoformat(run["finished"])
+        for key in ("host", "process", "command", "failed", "pairs", "glaciers"):
+            run[key]  # whatever lacks one of them is not ours
     except (OSError, ValueError, KeyError, TypeError):
         return None
     counts: dict[str, dict[str, int]] = {}
