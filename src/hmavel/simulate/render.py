@@ -28,6 +28,9 @@ RENEWAL = 1.5
 #: ice has 0.6 of it. Chosen so that matches on bare ground scatter as on real pairs.
 FRESH = 0.09
 
+#: When in the year the pattern of the snow is laid anew: late summer, when least is left.
+SNOW_LAID = 0.63
+
 BANDS30 = ("B2", "B3", "B4", "B5", "B6", "B7")
 #: Reflectance of what is seen, per band.
 SPECTRA = {
@@ -109,6 +112,23 @@ def _texture_place(ice: Ice, z: F64, generation: int) -> tuple[F64, F64]:
     return along / ICE_PITCH + offset[0], across / ICE_PITCH + offset[1]
 
 
+def snow_pattern(ice: Ice, world: World, grid: Grid, t: float) -> F32:
+    """Where snow stays on the ice, std 1, at the ice pixels of a window at time t.
+
+    Snow that has fallen on a glacier rides on it: wind and valley lay it at the same places
+    every year, but until it has melted its patches go where the ice goes.
+    """
+    glacier = ice.glacier
+    laid = np.floor(t - SNOW_LAID) + SNOW_LAID
+    pseudo = float(glacier.rate.integral(laid) - glacier.rate.integral(t))
+    x, y = glacier.from_flow(glacier.advance(ice.z, ice.q, pseudo), ice.q)
+    # Only the way back is computed in z and q: pixels at the margin keep their own place.
+    x0, y0 = glacier.from_flow(ice.z, ice.q)
+    row, col = np.divmod(ice.flat, grid.shape[1])
+    east, north = grid.x(col) + (x - x0), grid.y(row) + (y - y0)
+    return sample(tiles(world.seed, world.tile).drift, world.grid.row(north), world.grid.col(east))
+
+
 @dataclass(frozen=True)
 class _Surface:
     """What lies on the ground at one time, on the 15 m grid with its halo."""
@@ -131,14 +151,19 @@ def _surface(world: World, shot: Acquisition, g: Ground, t: float, row: int) -> 
     shape = g.elevation.shape
     ice = np.zeros(shape, dtype=np.float32)
     debris = np.zeros(shape, dtype=np.float32)
+    patch = g.patch.copy()
+    grid = world.grid.crop(row - HALO, -HALO, *shape)
     for part in g.ice:
         ice.ravel()[part.flat] = ice_texture(part, world, t)
         debris.ravel()[part.flat] = part.debris
+        patch.ravel()[part.flat] = snow_pattern(part, world, grid, t)
     # wet ground, new patches of snow too small to see: a little that no two scenes share
     fresh = sensor.scene_noise(world.seed, shot.index, 0, row, shape)
-    rock = np.clip(1.0 + 0.24 * g.rock + FRESH * fresh, 0.35, 2.2).astype(np.float32)
+    # bedrock has no say in what is seen on a glacier, under its snow either
+    bed = np.float32(0.24) * g.rock * (1 - g.icy)
+    rock = np.clip(1.0 + bed + FRESH * fresh, 0.35, 2.2).astype(np.float32)
     ice += np.float32(0.6 * FRESH) * fresh
-    snow = snow_cover(g.elevation, g.east, g.north, g.patch, shot)
+    snow = snow_cover(g.elevation, g.east, g.north, patch, shot)
     return _Surface(
         light=light.astype(np.float32),
         snow=snow,

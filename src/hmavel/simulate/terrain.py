@@ -32,6 +32,7 @@ class Tiles:
     terrain: F32  #: metres
     rock: F32  #: std 1: brightness of bare ground
     patch: F32  #: std 1: where snow stays
+    drift: F32  #: the same as spline coefficients, for what lies on moving ice
     ice: F32  #: spline coefficients, std 1: the grain of the ice
     crevasse: F32  #: spline coefficients, std 1: cracks across the flow (its rows)
 
@@ -64,10 +65,12 @@ def tiles(seed: int, side: int) -> Tiles:
     terrain = 4960.0 + 160.0 * base + 360.0 * high + weight * (190.0 * mid + 55.0 * low)
     terrain += 7.0 * rough
     rock = fractal(rng, shape, 1.05).astype(np.float32)
+    patch = band(90, 1_500, 1.3, 5)
     return Tiles(
         terrain=terrain.astype(np.float32),
         rock=rock,
-        patch=band(90, 1_500, 1.3, 5),
+        patch=patch,
+        drift=spline(patch),
         ice=spline(fractal(rng, (ICE_TILE, ICE_TILE), 1.1, low=1 / 150, high=0.22)),
         crevasse=spline(_crevasses(rng)),
     )
