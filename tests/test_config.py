@@ -102,9 +102,11 @@ def defaults_of(stage):
         ("screening", "hmavel.screening.Limits", set()),
         ("pairs", "hmavel.pairing.select_pairs", {"prior_velocity", "prior_share"}),
         ("correlate", "hmavel.correlator.Settings",
-         {"window", "coarse", "step", "reach", "domain_windows", "min_matched"}),
+         {"window", "coarse", "step", "reach", "domain_windows", "min_matched",
+          "second_taper"}),
         ("correlate", "hmavel.correlator.correlate",
-         {field.name for field in fields(Settings)} | {"domain_windows", "min_matched"}),
+         {field.name for field in fields(Settings)}
+         | {"domain_windows", "min_matched", "second_taper"}),
         ("bias", "hmavel.bias.fit_bias", set()),
         ("uncertainty", "hmavel.uncertainty.static_terrain", set()),
         ("months", "hmavel.consistency.doubtful",

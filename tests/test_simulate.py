@@ -271,6 +271,38 @@ def test_shift_on_bare_ground_is_the_stated_one(
     assert np.abs(misses).max() < 0.1
 
 
+def test_snow_goes_where_the_ice_goes_until_the_next_winter() -> None:
+    world = World(6, 401)
+    g = ground(world, 0, 0, 401, 401)
+    ice = next(i for i in g.ice if i.glacier.kind == "surge")
+    middle = (np.abs(ice.q) < 0.9) & (np.abs(ice.z - 0.5) < 0.3)
+    ice = replace(ice, flat=ice.flat[middle], z=ice.z[middle], q=ice.q[middle])
+    t1, t2, t3 = render.SNOW_LAID + np.array([0.05, 0.6, 1.1])
+    before = render.snow_pattern(ice, world, t1)
+
+    def gone(t: float) -> float:
+        rate = ice.glacier.rate
+        return float(rate.integral(t) - rate.integral(t1))
+
+    for t, kept in ((t2, 0.999), (t3, 0.2)):
+        there = replace(ice, z=ice.glacier.advance(ice.z, ice.q, gone(t)))
+        after = render.snow_pattern(there, world, t)
+        same = np.corrcoef(before, after)[0, 1]
+        assert same > kept if t == t2 else abs(same) < kept
+    still = render.snow_pattern(ice, world, t2)
+    assert np.corrcoef(before, still)[0, 1] < 0.9
+
+
+def test_no_bedrock_shows_through_a_glacier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "FRESH", 0.0)
+    world = World(6, 401)
+    shot = weather.schedule(world, milliseconds("2021-01-01"), 0.1, ("LC08",))[0]
+    g = ground(world, -sensor.HALO, -sensor.HALO, 401 + 20, 401 + 20)
+    rock = render._surface(world, shot, g, 0.0, 0).rock
+    assert (rock[g.icy == 1] == 1).all()
+    assert rock[g.icy == 0].std() > 0.2
+
+
 def test_ice_in_the_image_moves_as_stated() -> None:
     """Noise-free sampling of two times at places that the truth connects: same brightness."""
     world = World(6, 401)

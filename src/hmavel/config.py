@@ -366,6 +366,10 @@ class Correlate(Stage):
         0.25, "Share of the window that tapers off at each end in the last passes.",
         gt=0, le=0.5,
     )
+    second_taper: float = _option(
+        0.5, "The same in a second, narrower look at the ice, by which the months are brought "
+        "from the window's mean to the point's value; 0 = none.", ge=0, le=0.5,
+    )
     min_valid: float = _option(0.6, "Least valid share of a fine window.", gt=0, le=1)
     min_evidence: float = _option(5.5, "A match is accepted above this evidence.", ge=0)
     known_evidence: float = _option(
@@ -407,6 +411,9 @@ class Correlate(Stage):
         if 0 < self.coarse < self.window:
             got = {"got": f"{self.coarse} < {self.window}"}
             raise PydanticCustomError("order", "coarse >= window, or coarse = 0", got)
+        if 0 < self.second_taper <= self.last_taper:
+            got = {"got": f"{self.second_taper:g} <= {self.last_taper:g}"}
+            raise PydanticCustomError("order", "second_taper > last_taper, or 0", got)
         return self
 
     @property

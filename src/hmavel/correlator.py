@@ -39,6 +39,7 @@ def correlate(
     domain: ArrayLike | None = None,
     threads: int = 1,
     nodes: tuple[ArrayLike, ArrayLike] | None = None,
+    start: tuple[ArrayLike, ArrayLike] | None = None,
     reach: int | None = None,
     settings: Settings = DEFAULT,
 ) -> Displacement:
@@ -63,6 +64,10 @@ def correlate(
     nodes
         (row, col), 1-D, evenly spaced: effective centres in pixel indices, multiples of ½.
         Default: the centres of the step x step cells, i * step + (step - 1) / 2.
+    start
+        (drow, dcol) in px at the nodes, NaN = leave the node out: each node is measured from
+        there, without a search and without the tests against its neighbours. For a second
+        look, with other settings, at what a first one has found.
     reach
         Search limit per axis, px; default half the coarse window.
     settings
@@ -104,7 +109,7 @@ def correlate(
         Image(images[0], _check_mask(valid_reference, shape, "valid_reference")),
         Image(images[1], _check_mask(valid_secondary, shape, "valid_secondary")),
         window=window, coarse=coarse, step=step, domain=domain, threads=threads, nodes=nodes,
-        reach=reach, settings=settings,
+        start=start, reach=reach, settings=settings,
     )  # fmt: skip
 
 
@@ -118,6 +123,7 @@ def correlate_images(
     domain: ArrayLike | None = None,
     threads: int = 1,
     nodes: tuple[ArrayLike, ArrayLike] | None = None,
+    start: tuple[ArrayLike, ArrayLike] | None = None,
     reach: int | None = None,
     settings: Settings = DEFAULT,
     arrived: Callable[[int], None] | None = None,
@@ -131,7 +137,7 @@ def correlate_images(
     arrived
         Called with a number of rows before these are looked at, from any thread; to return
         when they are in the arrays, and to raise when they never will be.
-    window, coarse, step, domain, threads, nodes, reach, settings
+    window, coarse, step, domain, threads, nodes, start, reach, settings
         As for `correlate`.
     """
     _check_windows(window, coarse, step, threads)
@@ -141,6 +147,7 @@ def correlate_images(
     shape = reference.pixels.shape
     row, col = _node_centres(nodes, shape, step)
     labels = None if domain is None else _check_labels(domain, shape)
+    begin = None if start is None else _check_start(start, (len(row), len(col)))
 
     _fftw.ready()
     pad = max(window, coarse) // 2 + reach + 2
@@ -149,14 +156,16 @@ def correlate_images(
         Frame(reference, secondary, first, size, arrived=arrived),
         (np.floor(row + 0.5) - first[0]).astype(np.int32),
         (np.floor(col + 0.5) - first[1]).astype(np.int32),
-        _options(settings, window, coarse, row, col, reach),
+        _options(settings, window, coarse if begin is None else 0, row, col, reach),
         pad,
         settings.instruction_set,
         threads,
     )
-    out, quality = field.measure_all(labels)
+    out, quality = field.measure_all(labels, begin)
     drow, dcol, sigma_row, sigma_col, snr, coherence, _ = out
     found = Displacement(drow, dcol, sigma_row, sigma_col, snr, coherence, quality, row, col)
+    if begin is not None:
+        return found
     spacing = float(row[1] - row[0]) if len(row) > 1 else float(step)
     return without_outliers(found, settings, window=window, step=spacing, threads=threads)
 
@@ -233,6 +242,18 @@ def _check_labels(domain: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
             f"{labels.dtype} {labels.shape}; rasterise the outlines on the images' grid"
         )
     return labels
+
+
+def _check_start(
+    start: tuple[ArrayLike, ArrayLike], shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    parts = [np.asarray(part, np.float32) for part in start]
+    if len(parts) != 2 or any(part.shape != shape for part in parts):
+        raise ValueError(
+            f"correlate start: expected (drow, dcol) of the nodes' shape {shape}, got "
+            f"{[part.shape for part in parts]}; pass one displacement per node"
+        )
+    return np.stack(parts)
 
 
 def _node_centres(

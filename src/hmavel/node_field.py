@@ -101,15 +101,16 @@ class NodeField:
         return max(1, int(self.options["coarse"]) // 2 // max(steps, default=1))
 
     def measure_all(
-        self, labels: NDArray[Any] | None
+        self, labels: NDArray[Any] | None, start: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Measure every node; with labels, each on images of its own label's pixels only.
 
-        ``labels`` stands on the images, of which the frame may be a part.
+        ``labels`` stands on the images, of which the frame may be a part. ``start`` as for
+        ``field``.
         """
         shape = len(self.row), len(self.col)
         if labels is None:
-            return self.field(np.ones(shape, bool))
+            return self.field(np.ones(shape, bool), start)
         of_node = np.zeros(shape, labels.dtype)
         (rows, cols), _ = overlap(labels.shape, self.frame.first, self.frame.size)
         at_row, at_col = self.row + self.frame.first[0], self.col + self.frame.first[1]
@@ -120,20 +121,26 @@ class NodeField:
         quality = np.full(shape, Quality.OUTSIDE, np.uint8)
         for label in np.unique(of_node):
             mine = of_node == label
-            part, why = replace(self, frame=self.frame.only(labels, label)).field(mine)
+            part, why = replace(self, frame=self.frame.only(labels, label)).field(mine, start)
             out[:, mine] = part[:, mine]
             quality[mine] = why[mine]
         return out, quality
 
-    def field(self, where: BoolArray) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def field(
+        self, where: BoolArray, start: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Measure the nodes of ``where``: seeds by search, the others from their seeds.
 
         The coarse windows of neighbouring nodes overlap almost wholly. So only every
         ``apart``-th node searches, and a node between seeds that agree starts from them; the
-        kernel searches after all where that start does not hold.
+        kernel searches after all where that start does not hold. Without a coarse window
+        nobody searches: with ``start``, (2, rows, cols), nodes are measured from there, and
+        where it is NaN not at all.
         """
         out = np.full((7, *where.shape), np.nan, np.float32)
         quality = np.full(where.shape, Quality.OUTSIDE, np.uint8)
+        if start is not None:
+            where = where & np.isfinite(start).all(axis=0)
         apart = self.apart if self.options["coarse"] else 0
         seeds = np.zeros_like(where)
         if apart:
@@ -154,6 +161,8 @@ class NodeField:
             i, j = np.nonzero((where & ~seeds)[first:last])
             if apart:
                 guess = _between_seeds(out[:2], apart, first, last)[:, i, j]
+            elif start is not None:
+                guess = start[:, first:last][:, i, j]
             else:
                 guess = np.full((2, i.size), np.nan, np.float32)
             self._measure(parts.pop(k), i + first, j, guess, out, quality)

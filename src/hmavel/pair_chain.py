@@ -94,6 +94,31 @@ def correct(
     return Measured(found, bias, corrected, velocity, stable, scaled)
 
 
+def look_again(
+    pair: Baseline,
+    reference: FloatArray,
+    secondary: FloatArray,
+    found: Displacement,
+    *,
+    where: BoolArray,
+    nodes: tuple[FloatArray, FloatArray],
+    config: Config,
+) -> Velocity:
+    """Measure what was found once more with the narrower taper; return by how much it differs.
+
+    The arguments are those of ``measure``, ``found`` is what it found, ``where`` the nodes to
+    look at. NaN elsewhere, and where the narrow window sees nothing.
+    """
+    settings = replace(config.correlate.settings(), last_taper=config.correlate.second_taper)
+    drow, dcol = (np.where(where & found.good, d, np.nan) for d in (found.drow, found.dcol))
+    again = correlate(
+        reference, secondary, **config.correlate.windows(), nodes=nodes, start=(drow, dcol),
+        settings=settings,
+    )
+    more = replace(again, drow=again.drow - found.drow, dcol=again.dcol - found.dcol)
+    return to_velocity(more, pair)
+
+
 def _honest_sigma(bias: Bias, stable: BoolArray) -> tuple[Displacement, bool]:
     """Scale the sigmas to the bare ground's scatter, and add the correction's own error.
 

@@ -32,6 +32,8 @@ NETWORK = "network.json"
 #: What is kept of a pair for the months, and for what all pairs say of each other.
 KEPT = ("vx", "vy", "sigma_vx", "sigma_vy")
 STABLE = "stable"
+#: And where the ice is looked at twice: by how much the second look differs.
+MORE = ("more_vx", "more_vy")
 
 
 def check_pairs(

@@ -40,14 +40,15 @@ from hmavel.outcome import (
     RunResult,
 )
 from hmavel.pair import PairPlan
-from hmavel.pair_chain import measure
-from hmavel.pair_stack import KEPT, STABLE, check_pairs, read_pairs, shared_sigma
+from hmavel.pair_chain import look_again, measure
+from hmavel.pair_stack import KEPT, MORE, STABLE, check_pairs, read_pairs, shared_sigma
 from hmavel.parallel import Failure
 from hmavel.planning import plan as make_plan
 from hmavel.planning import remember_pairs
 from hmavel.product import combine, open_months, write_months, write_region
 from hmavel.product.field import BLANK
 from hmavel.raster import write_geotiff
+from hmavel.resolution import Gain, fit_gain, stretch
 from hmavel.shared_error import match_part
 from hmavel.spill import remove_left_over
 from hmavel.stack import Stack
@@ -322,6 +323,14 @@ def process_pair(
         bands = {name: getattr(velocity, name) for name in KEPT}
         bands[STABLE] = measured.stable.astype(np.float32)
         units = dict.fromkeys(KEPT, "m/yr")
+        if config.correlate.second_taper:
+            with clock.stage("correlate"):
+                more = look_again(
+                    pair, reference.image, secondary.image, measured.raw, where=site.ice,
+                    nodes=(site.row, site.col), config=config,
+                )
+            bands |= dict(zip(MORE, (more.vx, more.vy), strict=True))
+            units |= dict.fromkeys(MORE, "m/yr")
         with clock.stage("write"):
             write_geotiff(image, bands, site.grid, units=units, cog=False)
     sums = state.sums([image] if row["state"] == "used" else [])
@@ -363,17 +372,17 @@ def compose_glacier(
         return expected, len(months)
     record.unlink(missing_ok=True)
     with clock.stage("months"):
-        stack = read_pairs(folder / "pairs", used, site.ice)
+        gain = None
+        twice = bool(used) and config.correlate.second_taper > 0
+        stack = read_pairs(folder / "pairs", used, site.ice, KEPT + MORE * twice)
+        if twice:
+            stack, gain = _sharpened(stack, start, end, config)
         if other is not None:
             stack, start, end = join(stack, start, end, other, site.ice)
             learnt = config.itslive.scene_sigma_m
             shared = ("learn" if learnt is None else learnt,) * 2
         years = (end - start) / np.timedelta64(86_400_000, "ms") / DAYS_PER_YEAR
-        wrong = doubtful(
-            **stack, start=start, end=end, short_days=config.pairs.short_days,
-            limit=config.months.max_disagreement, far_m=config.months.far_m,
-        )
-        stack |= {axis: np.where(wrong, np.nan, stack[axis]) for axis in ("vx", "vy")}
+        stack = _believed(stack, start, end, config)
         composed = {}
         for axis, scene_sigma in zip(("vx", "vy"), shared, strict=True):
             alone = stack[f"sigma_{axis}"]
@@ -385,6 +394,11 @@ def compose_glacier(
                 smoothness=config.months.smoothness, jobs=jobs,
             )
             composed[axis] = _spread(on_ice, site.ice)
+        if gain is not None:
+            cells = config.correlate.window // config.correlate.step
+            composed["vx"], composed["vy"] = gain.on_grid(site.ice).widen(
+                composed["vx"], composed["vy"], window=cells
+            )
     with clock.stage("write"):
         field = combine(
             composed["vx"], composed["vy"], site.grid, domain=site.ice, name=site.id
@@ -422,6 +436,32 @@ def _months(config: Config, span: Span | None, other: PairStack | None) -> TimeA
     first = config.months.first or str(min(starts))
     last = config.months.last or str(max(ends))
     return np.arange(first[:7], np.datetime64(last[:7], "M") + 1, dtype="datetime64[M]")
+
+
+def _believed(
+    stack: dict[str, FloatArray], start: TimeArray, end: TimeArray, config: Config
+) -> dict[str, FloatArray]:
+    """Return the stack without the long pairs that the short ones contradict."""
+    wrong = doubtful(
+        **stack, start=start, end=end, short_days=config.pairs.short_days,
+        limit=config.months.max_disagreement, far_m=config.months.far_m,
+    )
+    return stack | {axis: np.where(wrong, np.nan, stack[axis]) for axis in ("vx", "vy")}
+
+
+def _sharpened(
+    stack: dict[str, FloatArray], start: TimeArray, end: TimeArray, config: Config
+) -> tuple[dict[str, FloatArray], Gain]:
+    """Bring pairs from the window's mean to the point; return how far, too."""
+    kept = {name: stack[name] for name in KEPT}
+    seen = _believed(kept, start, end, config)
+    gain = fit_gain(
+        seen["vx"], seen["vy"], stack["more_vx"], stack["more_vy"],
+        (end - start) / np.timedelta64(1, "D"),
+        factor=stretch(config.correlate.last_taper, config.correlate.second_taper),
+    )
+    vx, vy = gain.sharpen(kept["vx"], kept["vy"])
+    return kept | {"vx": vx, "vy": vy}, gain
 
 
 def _spread(months: Months, ice: BoolArray) -> Months:

@@ -28,7 +28,7 @@ RENEWAL = 1.5
 #: ice has 0.6 of it. Chosen so that matches on bare ground scatter as on real pairs.
 FRESH = 0.09
 
-#: When in the year the pattern of the snow is laid anew: late summer, when least is left.
+#: When in the year the snow of a new winter takes over: when least is left of the old.
 SNOW_LAID = 0.63
 
 BANDS30 = ("B2", "B3", "B4", "B5", "B6", "B7")
@@ -112,21 +112,20 @@ def _texture_place(ice: Ice, z: F64, generation: int) -> tuple[F64, F64]:
     return along / ICE_PITCH + offset[0], across / ICE_PITCH + offset[1]
 
 
-def snow_pattern(ice: Ice, world: World, grid: Grid, t: float) -> F32:
+def snow_pattern(ice: Ice, world: World, t: float) -> F32:
     """Where snow stays on the ice, std 1, at the ice pixels of a window at time t.
 
-    Snow that has fallen on a glacier rides on it: wind and valley lay it at the same places
-    every year, but until it has melted its patches go where the ice goes.
+    Snow that has fallen on a glacier rides on it: each winter lays a pattern of its own, and
+    until that has melted it goes where the ice goes.
     """
-    glacier = ice.glacier
-    laid = np.floor(t - SNOW_LAID) + SNOW_LAID
-    pseudo = float(glacier.rate.integral(laid) - glacier.rate.integral(t))
+    glacier, tile = ice.glacier, tiles(world.seed, world.tile)
+    winter = int(np.floor(t - SNOW_LAID))
+    pseudo = float(glacier.rate.integral(winter + SNOW_LAID) - glacier.rate.integral(t))
     x, y = glacier.from_flow(glacier.advance(ice.z, ice.q, pseudo), ice.q)
-    # Only the way back is computed in z and q: pixels at the margin keep their own place.
-    x0, y0 = glacier.from_flow(ice.z, ice.q)
-    row, col = np.divmod(ice.flat, grid.shape[1])
-    east, north = grid.x(col) + (x - x0), grid.y(row) + (y - y0)
-    return sample(tiles(world.seed, world.tile).drift, world.grid.row(north), world.grid.col(east))
+    rng = np.random.default_rng([glacier.texture, winter + 2000])
+    row, col = world.grid.row(y), world.grid.col(x)
+    offset = rng.uniform(0, world.tile, 2)
+    return sample(tile.drift, row + offset[0], col + offset[1])
 
 
 @dataclass(frozen=True)
@@ -152,11 +151,10 @@ def _surface(world: World, shot: Acquisition, g: Ground, t: float, row: int) -> 
     ice = np.zeros(shape, dtype=np.float32)
     debris = np.zeros(shape, dtype=np.float32)
     patch = g.patch.copy()
-    grid = world.grid.crop(row - HALO, -HALO, *shape)
     for part in g.ice:
         ice.ravel()[part.flat] = ice_texture(part, world, t)
         debris.ravel()[part.flat] = part.debris
-        patch.ravel()[part.flat] = snow_pattern(part, world, grid, t)
+        patch.ravel()[part.flat] = snow_pattern(part, world, t)
     # wet ground, new patches of snow too small to see: a little that no two scenes share
     fresh = sensor.scene_noise(world.seed, shot.index, 0, row, shape)
     # bedrock has no say in what is seen on a glacier, under its snow either

@@ -1,0 +1,229 @@
+"""Velocity at the point, from windows of two widths that average over what is around it.
+
+A window sees the mean of the displacement under its taper, weighted by the texture there. On
+a valley glacier that falls from its full speed to nothing within a kilometre, a mean over
+360 m is up to 20 % too slow beside the middle, where the crevassed margin has most of the
+texture, and too fast at the margin. The error is proportional to the speed, so it is alike
+in all pairs: averaging over pairs makes the error bars smaller and leaves it as it is.
+
+The ice is therefore looked at twice, the second time through a narrower taper. To second
+order the error of a mean goes with the variance of the taper, so two of them tell the value
+at zero width. One pair is too noisy for that; all pairs of a cell together are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from hmavel._types import DAYS_PER_YEAR
+
+if TYPE_CHECKING:
+    from hmavel._types import BoolArray, FloatArray
+    from hmavel.month import Months
+
+#: Standard deviation, before it is measured, of a cell's gain: how much the narrow window
+#: differs from the wide one along the flow, as a part of the speed. At margins it is 0.05 to
+#: 0.2. Pairs of one cell differ by as much, since snow and light change the texture.
+PRIOR_GAIN = 0.1
+#: The same across the flow: only where it turns within a window.
+PRIOR_ACROSS = 0.03
+#: Part of the corrections around a cell that stays as 1-sigma error: what the second order
+#: leaves out. Around, because at an inflection of the profile the correction is zero and the
+#: higher orders are not.
+LEFT_OUT = 0.5
+#: Fewer pairs than this tell nothing about a cell.
+LEAST_PAIRS = 4
+_NMAD = 1.482602218505602
+#: Tukey's weight is 0 beyond so many robust standard deviations; rounds of reweighting.
+_CUT, _ROUNDS = 4.685, 3
+
+
+def taper_variance(taper: float) -> float:
+    """Return the variance of position under the squared taper, in units of the window squared.
+
+    ``taper`` is the share that falls off at each end (docs/method.md, "Windows"). Texture
+    enters the cross-spectrum with the taper of both images, hence squared.
+    """
+    x = (np.arange(4096) + 0.5) / 4096 - 0.5
+    fall = np.clip((np.abs(x) - (0.5 - taper)) / taper, 0.0, 1.0)
+    weight = np.cos(0.5 * np.pi * fall) ** 4
+    return float((weight * x * x).sum() / weight.sum())
+
+
+def stretch(wide: float, narrow: float) -> float:
+    """Return how many times (narrow - wide) leads from the wide taper's value to the point's.
+
+    The tapers are those of windows of one size; the narrow one has the larger share.
+    """
+    if not 0 < wide < narrow <= 0.5:
+        raise ValueError(
+            f"resolution tapers: expected 0 < wide < narrow <= 0.5, got {wide} and {narrow}; "
+            "give the second look the larger share"
+        )
+    large, small = taper_variance(wide), taper_variance(narrow)
+    return large / (large - small)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How the point's velocity differs from the window's, per cell: parts of the speed.
+
+    The velocity at the point is v + g * (v along the cell's mean flow).
+    """
+
+    along_x: FloatArray  #: (...) unit vector of the mean flow
+    along_y: FloatArray
+    x: FloatArray  #: (...) g
+    y: FloatArray
+    sigma_x: FloatArray  #: (...) 1 sigma of g, from the pairs' noise
+    sigma_y: FloatArray
+
+    def speed(self, vx: FloatArray, vy: FloatArray) -> FloatArray:
+        """Return the part of a velocity (..., cells) along the cells' mean flow, m/yr."""
+        return np.asarray(self.along_x * vx + self.along_y * vy)
+
+    def sharpen(self, vx: FloatArray, vy: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return velocities (..., cells), m/yr, as they are at the points."""
+        speed = self.speed(vx, vy)
+        return vx + self.x * speed, vy + self.y * speed
+
+    def on_grid(self, ice: BoolArray) -> Gain:
+        """Put the gain of the cells on ice, (1, cells), back on their grid; NaN elsewhere."""
+        spread = {}
+        for field in fields(self):
+            spread[field.name] = np.full(ice.shape, np.nan)
+            spread[field.name][ice] = getattr(self, field.name)[0]
+        return Gain(**spread)
+
+    def widen(self, x: Months, y: Months, *, window: int) -> tuple[Months, Months]:
+        """Add the correction's own error to the months' sigmas; all months of a cell share it.
+
+        Parameters
+        ----------
+        x, y
+            The components of sharpened velocity on the gain's grid, (n_months, rows, cols).
+        window
+            Side of the matching window in cells.
+        """
+        speed = self.speed(x.v, y.v)
+        wider = []
+        for months, g, sigma in ((x, self.x, self.sigma_x), (y, self.y, self.sigma_y)):
+            left_out = LEFT_OUT**2 * _mean_around(np.square(g * speed), window)
+            wider.append(_with_shared(months, np.sqrt(np.square(sigma * speed) + left_out)))
+        return wider[0], wider[1]
+
+
+def fit_gain(
+    vx: FloatArray,
+    vy: FloatArray,
+    more_x: FloatArray,
+    more_y: FloatArray,
+    days: FloatArray,
+    *,
+    factor: float,
+) -> Gain:
+    """Compare the two looks at the ice over all pairs of each cell.
+
+    Parameters
+    ----------
+    vx, vy
+        Velocity by the wide taper, m/yr, (pairs, ...), NaN = missing.
+    more_x, more_y
+        Velocity by the narrow taper minus that, m/yr, NaN = missing.
+    days
+        (pairs,) baselines.
+    factor
+        As ``stretch`` returns it.
+
+    Returns
+    -------
+    Gain
+        Of each cell. Where nothing was seen, or nothing moves far enough to tell, it is near
+        zero with the prior's error.
+
+    Notes
+    -----
+    With D the displacement along the mean flow (metres) and Q the difference of the looks,
+    along or across it, Q = (g + g_i) D + noise, g_i the pair's own deviation, noise alike for
+    all pairs. Weighted least squares with Tukey's weights on the residuals; g is normal with
+    ``PRIOR_GAIN`` (across: ``PRIOR_ACROSS``) before the data. The noise is measured from the
+    residuals; what of D is noise does not count as evidence.
+    """
+    years = np.asarray(days, float).reshape(-1, *([1] * (vx.ndim - 1))) / DAYS_PER_YEAR
+    seen = np.isfinite(vx) & np.isfinite(vy) & np.isfinite(more_x) & np.isfinite(more_y)
+    dx, dy, qx, qy = (np.where(seen, v * years, 0.0) for v in (vx, vy, more_x, more_y))
+    far_x, far_y = dx.sum(axis=0), dy.sum(axis=0)
+    length = np.maximum(np.hypot(far_x, far_y), 1e-9)
+    east, north = far_x / length, far_y / length
+    d = east * dx + north * dy
+    along, along_error = _regress(east * qx + north * qy, d, seen, PRIOR_GAIN)
+    across, across_error = _regress(east * qy - north * qx, d, seen, PRIOR_ACROSS)
+    return Gain(
+        east,
+        north,
+        factor * (east * along - north * across),
+        factor * (north * along + east * across),
+        factor * np.hypot(east * along_error, north * across_error),
+        factor * np.hypot(north * along_error, east * across_error),
+    )
+
+
+def _regress(
+    q: FloatArray, d: FloatArray, seen: BoolArray, prior: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return slope of q on d per cell and its sigma, both with the prior's knowledge."""
+    enough = seen.sum(axis=0) >= LEAST_PAIRS
+    slope = np.zeros(q.shape[1:])
+    error = np.full(q.shape[1:], prior)
+    for _ in range(_ROUNDS):
+        residual = q - slope * d
+        noise = _NMAD * _median(np.abs(residual), seen)
+        noise = np.where(enough, np.maximum(noise, 1e-6), 1.0)
+        variance = noise**2 + (prior * d) ** 2
+        weight = seen * np.clip(1 - residual**2 / (_CUT**2 * variance), 0.0, None) ** 2
+        weight /= variance
+        precision = np.maximum((weight * (d * d - noise**2)).sum(axis=0), 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = (weight * q * d).sum(axis=0) / (weight * d * d).sum(axis=0)
+        total = precision + prior**-2
+        slope = np.where(enough & (precision > 0), precision / total * own, 0.0)
+        error = np.where(enough, total**-0.5, prior)
+    return slope, error
+
+
+def _median(values: FloatArray, seen: BoolArray) -> FloatArray:
+    """Return the median over pairs of what was seen, 0 where nothing was."""
+    last = np.sort(np.where(seen, values, np.inf), axis=0)
+    count = seen.sum(axis=0)
+    middle = np.maximum(count - 1, 0) // 2
+    found = np.take_along_axis(last, middle[None], axis=0)[0]
+    return np.asarray(np.where(count > 0, found, 0.0))
+
+
+def _mean_around(values: FloatArray, window: int) -> FloatArray:
+    """Return the mean within a window of cells, (..., rows, cols), of what is not NaN."""
+    side = 2 * (window // 2) + 1
+    size = (1,) * (values.ndim - 2) + (side, side)
+    seen = np.isfinite(values)
+    total = ndimage.uniform_filter(np.where(seen, values, 0.0), size, mode="constant")
+    share = ndimage.uniform_filter(seen.astype(float), size, mode="constant")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(seen, np.maximum(total, 0.0) / share, np.nan))
+
+
+def _with_shared(months: Months, shared: FloatArray) -> Months:
+    """Add an error that all months of a cell share, (n_months, ...), to the months' sigmas."""
+    sigma = np.hypot(months.sigma, shared)
+    together = months.next_correlation * months.sigma * np.roll(months.sigma, -1, axis=0)
+    together = together + shared * np.roll(shared, -1, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = together / (sigma * np.roll(sigma, -1, axis=0))
+    return replace(
+        months,
+        sigma=sigma.astype(months.sigma.dtype),
+        next_correlation=correlation.astype(months.next_correlation.dtype),
+    )
