@@ -57,7 +57,7 @@ from hmavel.verdict import figures, nothing_used, pair_row, verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hmavel._types import BoolArray, TimeArray
+    from hmavel._types import BoolArray, FloatArray, TimeArray
     from hmavel.config import Config
     from hmavel.itslive import PairStack
     from hmavel.outcome import Row
