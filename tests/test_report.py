@@ -135,7 +135,6 @@ def test_the_demo_keeps_its_word_on_slow_ice(demo_run):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="light that stands still pulls the match on fast ice")
 def test_the_demo_keeps_its_word_on_fast_ice(demo_run):
     for score in demo_run[2]:
         assert float(score["gross"]) < 0.05
