@@ -26,15 +26,15 @@ _BANDS_30M, _BYTES = 8, 2
 class Rates:
     """CPU-seconds and bytes per unit of work, all defaults measured in one run."""
 
-    speed_s: float = 1.09e-5  #: ``measure_speed`` there and then
-    screen_s: float = 0.222  #: per million Band-8 pixels of a scene over a glacier
-    read_s: float = 0.285  #: the same, cutting a scene for matching
-    node_s: float = 7.0e-5  #: per node matched: clouds, snow and melt make it search
-    bias_s: float = 1.87e-5  #: per node: bias, sigma, velocity
-    write_s: float = 2.1e-6  #: per node: the pair's file
-    month_s: float = 1.3e-4  #: per cell on ice and pair: months
-    pair_bytes: float = 7.0  #: per node, the pair's file
-    month_bytes: float = 10.5  #: per cell of the grid and month, COG, cube and mosaic
+    speed_s: float = 6.23e-6  #: ``measure_speed`` there and then
+    screen_s: float = 0.229  #: per million Band-8 pixels of a scene over a glacier
+    read_s: float = 0.307  #: the same, cutting a scene for matching
+    node_s: float = 5.0e-5  #: per node matched: clouds, snow and melt make it search
+    bias_s: float = 6.6e-6  #: per node: bias, sigma, velocity
+    write_s: float = 2.4e-6  #: per node: the pair's file
+    month_s: float = 1.37e-4  #: per cell on ice and pair: months
+    pair_bytes: float = 7.8  #: per node, the pair's file
+    month_bytes: float = 11.0  #: per cell of the grid and month, COG, cube and mosaic
 
 
 @dataclass(frozen=True)
