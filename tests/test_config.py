@@ -7,6 +7,7 @@ import inspect
 import re
 import tomllib
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_the_saved_form_reads_back_to_the_same(tmp_path):
         "[correlate]\nwindow = 64\n[months]\nscene_sigma_m = 1.5\n",
     )
     loaded = config.load(path)
-    assert loaded.input.archive == [tmp_path / "a" / "x y", config.Path("/data")]
+    assert loaded.input.archive == [tmp_path / "a" / "x y", Path("/data")]
     assert loaded.output.folder == tmp_path / "a" / "hmavel-out"
     (tmp_path / "b").mkdir()
     assert config.load(write(tmp_path / "b", config.to_toml(loaded))) == loaded
