@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmavel import config, estimate, simulate, workflow
+from hmavel import config, estimate, glacier_chain, simulate, workflow
 from hmavel.outcome import Clock
 from hmavel.simulate.build import load
 
@@ -53,7 +53,7 @@ def main() -> None:
         "input": {"archive": [str(world.scenes_dir)]},
         "glaciers": {"inventory": str(world.inventory)}, "output": {"folder": str(out)},
     })  # fmt: skip
-    workflow.Clock = CpuClock
+    workflow.Clock = glacier_chain.Clock = CpuClock
     begin = time.process_time()
     speed = estimate.measure_speed()
     result = workflow.run(settings, jobs=1)

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 import rasterio
 
-from hmavel import cli, config, correlator, pair_chain, shared_error, simulate, workflow
+from hmavel import (
+    cli,
+    config,
+    correlator,
+    glacier_months,
+    glacier_pairs,
+    pair_chain,
+    shared_error,
+    simulate,
+    workflow,
+)
 from hmavel.catalogue import FILE, Catalogue
 from hmavel.month import compose_months
 from hmavel.parallel import Failure
@@ -209,7 +219,7 @@ def test_jobs_change_nothing_and_scenes_are_read_once(finished, truth, tmp_path,
             super().__init__(*arguments, **options)
             stacks.append(self)
 
-    monkeypatch.setattr(workflow, "Stack", Watched)
+    monkeypatch.setattr(glacier_pairs, "Stack", Watched)
     other = settings_for(truth.path, tmp_path)
     (plan,) = workflow.run(other, jobs=2).plan.glaciers
     assert written(other.output.folder) == written(given.output.folder)
@@ -341,7 +351,7 @@ def test_pairs_are_judged_and_what_scenes_share_reaches_the_months(
         handed.append((options["scene_sigma"], sigma))
         return compose_months(v, sigma, *dates, **options)
 
-    monkeypatch.setattr(workflow, "compose_months", watched)
+    monkeypatch.setattr(glacier_months, "compose_months", watched)
     # six small scenes have little ground: the plumbing is tested, not the estimate
     monkeypatch.setattr(shared_error, "LEAST_CELLS", 10)
     monkeypatch.setattr(shared_error, "LEAST_SCENES", 3)

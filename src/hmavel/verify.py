@@ -14,9 +14,9 @@ from hmavel import config as configuration
 from hmavel import parallel, planning, state
 from hmavel.atomic import checksum
 from hmavel.errors import ReadError, RunError
+from hmavel.glacier_pairs import open_stack, process_pair
 from hmavel.outcome import Clock
 from hmavel.parallel import Failure
-from hmavel.workflow import open_stack, process_pair
 
 if TYPE_CHECKING:
     from hmavel.config import Config

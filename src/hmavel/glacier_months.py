@@ -1,0 +1,162 @@
+"""The months of a glacier, from its pairs and those of ITS_LIVE."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hmavel import __version__, state
+from hmavel._types import DAYS_PER_YEAR
+from hmavel.config import as_json
+from hmavel.consistency import doubtful
+from hmavel.joined import facts_of, join, source_of
+from hmavel.month import Months, compose_months
+from hmavel.pair_stack import KEPT, MORE, read_pairs, shared_sigma
+from hmavel.product import combine, write_months
+from hmavel.product.field import BLANK
+from hmavel.resolution import Gain, fit_gain, stretch
+from hmavel.shared_error import match_part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hmavel._types import BoolArray, FloatArray, TimeArray
+    from hmavel.config import Config
+    from hmavel.itslive import PairStack
+    from hmavel.outcome import Clock, GlacierPlan, Row
+    from hmavel.spread import Span
+
+
+def compose_glacier(
+    glacier: GlacierPlan,
+    *,
+    used: list[Row],
+    folder: Path,
+    config: Config,
+    span: Span | None,
+    jobs: int,
+    clock: Clock,
+    other: PairStack | None = None,
+) -> tuple[str, int]:
+    """Turn a glacier's pairs into its monthly files; return their fingerprint and number.
+
+    ``other`` are pairs of ITS_LIVE, on the glacier's grid. Only cells on the glacier are
+    composed. The record that the months are done is removed before the first file is written
+    and comes back after the last.
+    """
+    site = glacier.site
+    start = np.array([row["start"] for row in used], "datetime64[ms]")
+    end = np.array([row["end"] for row in used], "datetime64[ms]")
+    months = _months(config, span, other)
+    shared: tuple[Any, Any] = shared_sigma(config, folder, used)
+    expected = state.fingerprint(
+        __version__, as_json(config.months), config.pairs.short_days,
+        [str(months[0]), len(months)],
+        sorted(row[state.KEY] for row in used), shared,
+        [as_json(config.itslive), facts_of(config.itslive.sources)] if other else [],
+    )
+    record = folder / "months.json"
+    before = state.read_record(record)
+    if state.is_done(record, expected, [folder / name for name in before.get("files", [])]):
+        return expected, len(months)
+    record.unlink(missing_ok=True)
+    with clock.stage("months"):
+        gain = None
+        twice = bool(used) and config.correlate.second_taper > 0
+        stack = read_pairs(folder / "pairs", used, site.ice, KEPT + MORE * twice)
+        if twice:
+            stack, gain = _sharpened(stack, start, end, config)
+        if other is not None:
+            stack, start, end = join(stack, start, end, other, site.ice)
+            learnt = config.itslive.scene_sigma_m
+            shared = ("learn" if learnt is None else learnt,) * 2
+        years = (end - start) / np.timedelta64(86_400_000, "ms") / DAYS_PER_YEAR
+        stack = _believed(stack, start, end, config)
+        composed = {}
+        for axis, scene_sigma in zip(("vx", "vy"), shared, strict=True):
+            alone = stack[f"sigma_{axis}"]
+            if other is None:  # theirs state the match's error, so far as is known
+                alone = match_part(alone, scene_sigma, years)
+            on_ice = compose_months(
+                stack[axis], alone, start, end, months=months,
+                method=config.months.method, scene_sigma=scene_sigma,
+                smoothness=config.months.smoothness, jobs=jobs,
+            )
+            composed[axis] = _spread(on_ice, site.ice)
+        if gain is not None:
+            cells = config.correlate.window // config.correlate.step
+            composed["vx"], composed["vy"] = gain.on_grid(site.ice).widen(
+                composed["vx"], composed["vy"], window=cells
+            )
+    with clock.stage("write"):
+        field = combine(
+            composed["vx"], composed["vy"], site.grid, domain=site.ice, name=site.id
+        )
+        inputs = {
+            "configuration": as_json(config), "pairs": len(start), state.KEY: expected,
+            "scene_sigma_m": list(shared),
+        }  # fmt: skip
+        if other is not None:
+            inputs |= source_of(other, len(used))
+            inputs["scene_sigma_m"] = [m.scene_sigma for m in composed.values()]
+        files = write_months(folder, field, inputs)
+        for stale in set(folder.glob("velocity_*.tif")) - set(files):
+            stale.unlink()  # months that a former configuration asked for
+        state.write_record(
+            record, expected, files=[file.name for file in files],
+            **{state.SUMS: state.sums(files)},
+        )
+    return expected, len(months)
+
+
+def _months(config: Config, span: Span | None, other: PairStack | None) -> TimeArray:
+    """Return the months of all products: as configured, else those that any pair touches."""
+    starts, ends = ([span[0]], [span[1]]) if span else ([], [])
+    if other is not None:
+        starts, ends = [*starts, *other.start], [*ends, *other.end]
+    first = config.months.first or str(min(starts))
+    last = config.months.last or str(max(ends))
+    return np.arange(first[:7], np.datetime64(last[:7], "M") + 1, dtype="datetime64[M]")
+
+
+def _believed(
+    stack: dict[str, FloatArray], start: TimeArray, end: TimeArray, config: Config
+) -> dict[str, FloatArray]:
+    """Return the stack without the long pairs that the short ones contradict."""
+    wrong = doubtful(
+        **stack, start=start, end=end, short_days=config.pairs.short_days,
+        limit=config.months.max_disagreement, far_m=config.months.far_m,
+    )
+    return stack | {axis: np.where(wrong, np.nan, stack[axis]) for axis in ("vx", "vy")}
+
+
+def _sharpened(
+    stack: dict[str, FloatArray], start: TimeArray, end: TimeArray, config: Config
+) -> tuple[dict[str, FloatArray], Gain]:
+    """Bring pairs from the window's mean to the point; return how far, too."""
+    kept = {name: stack[name] for name in KEPT}
+    seen = _believed(kept, start, end, config)
+    gain = fit_gain(
+        seen["vx"], seen["vy"], stack["more_vx"], stack["more_vy"],
+        (end - start) / np.timedelta64(1, "D"),
+        factor=stretch(config.correlate.last_taper, config.correlate.second_taper),
+    )
+    vx, vy = gain.sharpen(kept["vx"], kept["vy"])
+    return kept | {"vx": vx, "vy": vy}, gain
+
+
+def _spread(months: Months, ice: BoolArray) -> Months:
+    """Put the months of the cells on ice, (..., 1, cells), back on their grid."""
+    elsewhere = {"count": 0, "flag": BLANK, "cell_class": -1}
+    cells = (1, int(ice.sum()))
+    spread: dict[str, Any] = {}
+    for field in fields(months):
+        values = getattr(months, field.name)
+        if isinstance(values, np.ndarray) and values.shape[-2:] == cells:
+            shape = (*values.shape[:-2], *ice.shape)
+            out = np.full(shape, elsewhere.get(field.name, np.nan), values.dtype)
+            out[..., ice] = values[..., 0, :]
+            spread[field.name] = out
+    return replace(months, **spread)

@@ -1,0 +1,100 @@
+"""The pairs of a glacier: matched on its fixed grid, kept for its months."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hmavel import __version__, state
+from hmavel.config import as_json
+from hmavel.outcome import PAIR_COLUMNS
+from hmavel.pair import PairPlan
+from hmavel.pair_chain import look_again, measure
+from hmavel.pair_stack import KEPT, MORE, STABLE
+from hmavel.raster import write_geotiff
+from hmavel.stack import Stack
+from hmavel.verdict import figures, pair_row, verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hmavel.config import Config
+    from hmavel.outcome import Clock, Row
+    from hmavel.pairing import PairChoice
+    from hmavel.site import Site
+
+
+def open_stack(
+    site: Site, config: Config, *, budget_bytes: float, scratch: Path | None = None
+) -> Stack:
+    """Return the scenes of a site, as the configuration has them cut and masked."""
+    return Stack(
+        site, config.mask.thresholds(), budget_bytes=budget_bytes, scratch=scratch,
+        dem=config.input.dem, shade_buffer_m=config.glaciers.shade_buffer_m,
+    )
+
+
+def process_pair(
+    choice: PairChoice, *, stack: Stack, folder: Path, config: Config, clock: Clock
+) -> Row:
+    """Match one pair on the glacier's fixed grid; keep its velocity for the months.
+
+    Returns
+    -------
+    dict
+        The row of ``pairs.csv``. ``state`` is "used", or "rejected" when the pair is sound but
+        shows too little of the glacier or of bare ground; such pairs are remembered too.
+    """
+    site = stack.site
+    record, image = folder / f"{choice.id}.json", folder / f"{choice.id}.tif"
+    options = (
+        config.mask, config.correlate, config.bias, config.uncertainty, config.gates
+    )  # fmt: skip
+    expected = state.fingerprint(
+        __version__,
+        [as_json(stage) for stage in options],
+        [state.scene_facts(scene) for scene in (choice.reference, choice.secondary)],
+        [state.grid_facts(site.grid), site.outline.wkb_hex, int(site.any_ice.sum())],
+        # Not the choice of glaciers: it may grow without all pairs being matched again.
+        config.glaciers.outlines(),
+        config.glaciers.shade_buffer_m,
+        str(config.input.dem),
+    )
+    before = state.read_record(record)
+    there = before.get("state") != "used" or image.is_file()
+    if before.get(state.KEY) == expected and there and state.intact(before, folder):
+        return {key: before.get(key) for key in (*PAIR_COLUMNS, state.KEY)}
+    with clock.stage("read"):
+        reference, secondary = stack.get(choice.reference), stack.get(choice.secondary)
+    pair = PairPlan(choice.reference, choice.secondary, site.image, "none", "")
+    stable = ~site.any_ice & reference.clear & secondary.clear
+    measured = measure(
+        pair, reference.image, secondary.image, stable=stable,
+        hidden=reference.hidden | secondary.hidden, nodes=(site.row, site.col),
+        config=config, clock=clock,
+    )
+    row = pair_row(choice, site.id) | figures(
+        measured, site.ice, site.image.pixel, config.gates.limits()
+    )
+    row["state"], row["reason"] = verdict(measured, row, config)
+    if row["state"] == "rejected":
+        row["gate"] = "fail"
+    if row["state"] == "used":
+        velocity = measured.velocity
+        bands = {name: getattr(velocity, name) for name in KEPT}
+        bands[STABLE] = measured.stable.astype(np.float32)
+        units = dict.fromkeys(KEPT, "m/yr")
+        if config.correlate.second_taper:
+            with clock.stage("correlate"):
+                more = look_again(
+                    pair, reference.image, secondary.image, measured.raw, where=site.ice,
+                    nodes=(site.row, site.col), config=config,
+                )
+            bands |= dict(zip(MORE, (more.vx, more.vy), strict=True))
+            units |= dict.fromkeys(MORE, "m/yr")
+        with clock.stage("write"):
+            write_geotiff(image, bands, site.grid, units=units, cog=False)
+    sums = state.sums([image] if row["state"] == "used" else [])
+    state.write_record(record, expected, **row, **{state.SUMS: sums})
+    return row | {state.KEY: expected, "made": True}
