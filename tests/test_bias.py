@@ -11,8 +11,9 @@ import pytest
 from scipy import ndimage
 
 from hmavel import Displacement, Quality
-from hmavel.bias import Bias, fit_bias, scene_column_angle, spread_of, track_angle
+from hmavel.bias import Bias, fit_bias, spread_of
 from hmavel.bias_models import node_redundancy, shape_over
+from hmavel.track import scene_column_angle, track_angle
 
 MODULE_PX = 880.0  # 13.2 km: a detector module of Landsat's OLI on the ground
 

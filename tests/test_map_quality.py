@@ -22,8 +22,8 @@ from hmavel.errors import HmavelError, ReadError
 from hmavel.gates import Limits
 from hmavel.map_quality import COLUMNS, MapQuality, assess_files, assess_map, paired, read_maps
 from hmavel.parallel import Failure
-from hmavel.raster import write_geotiff
 from hmavel.raster_netcdf import read_variables
+from hmavel.raster_write import write_geotiff
 from hmavel.uncertainty import flow_metric, static_terrain
 
 GRID = Grid(CRS.from_epsg(32645), Affine(60, 0, 500_000, 0, -60, 3_100_000), (120, 150))

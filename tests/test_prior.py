@@ -12,7 +12,7 @@ from shapely.geometry import box
 from hmavel import Grid
 from hmavel.errors import ReadError
 from hmavel.prior import expected_speed
-from hmavel.raster import write_geotiff
+from hmavel.raster_write import write_geotiff
 from hmavel.site import make_site
 
 UTM = CRS.from_epsg(32645)

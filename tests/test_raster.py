@@ -22,7 +22,9 @@ from rio_cogeo import cog_validate
 
 from hmavel._types import Grid
 from hmavel.errors import GridMismatchError, ReadError, WriteError
-from hmavel.raster import open_raster, read_band, read_grid, resample, write_geotiff
+from hmavel.raster import open_raster, read_band, read_grid
+from hmavel.raster_resample import resample
+from hmavel.raster_write import write_geotiff
 
 UTM45 = CRS.from_epsg(32645)
 GRID = Grid(UTM45, Affine(15, 0, 479992.5, 0, -15, 3100207.5), (40, 50))
@@ -339,7 +341,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, cog: bool) -> None:
         from rasterio.crs import CRS
         from hmavel._types import Grid
         from hmavel.errors import WriteError
-        from hmavel.raster import write_geotiff
+        from hmavel.raster_write import write_geotiff
         grid = Grid(CRS.from_epsg(32645), Affine(120, 0, 0, 0, -120, 0), (600, 600))
         noise = np.random.default_rng(0).normal(size=grid.shape)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

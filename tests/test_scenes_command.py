@@ -14,7 +14,7 @@ from products import product_id, write_product
 from test_screening import GLACIER, bands
 
 from hmavel import Grid, cli, config, planning, report
-from hmavel.raster import write_geotiff
+from hmavel.raster_write import write_geotiff
 
 DAYS = ("20200105", "20200121", "20200206", "20210107")
 

@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 
 from hmavel._types import Grid
 from hmavel.errors import ReadError
-from hmavel.raster import write_geotiff
+from hmavel.raster_write import write_geotiff
 from hmavel.shade import RELIEF_REACH_M, read_relief, terrain_shadow
 
 

@@ -7,18 +7,18 @@ measurements in docs/method.md, section Bias.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from hmavel._types import BoolArray, Displacement, FloatArray, Grid
+from hmavel._types import BoolArray, Displacement, FloatArray
+from hmavel.bias_menu import MIN_PER_PARAMETER, Menu
 from hmavel.bias_models import (
     POLYNOMIALS,
     Array,
     Fit,
-    Normal,
     Shape,
     find_steps,
     node_redundancy,
@@ -32,14 +32,10 @@ from hmavel.gates import spread_of_places
 log = logging.getLogger(__name__)
 
 MODELS = ("constant", "plane", "quadratic", "stripes", "auto", "none")
-#: Landsat's orbit: cosine of the inclination (west), speed of its foot, of the equator, km/s.
-_COS_INCLINATION, _GROUND_SPEED, _ROTATION_SPEED = 0.1426, 6.76, 0.465
-#: Nodes that enter the fit, and the comparison of shapes; more add nothing but time.
-SAMPLE, MENU_SAMPLE = 16_000, 4_000
+#: Nodes that enter the fit; more add nothing but time.
+SAMPLE = 16_000
 #: Pieces a spline may have, and the nodes that each must be long.
 PIECES, MIN_PIECE = (0, 4, 9, 18, 36), 8
-#: Independent measurements that each parameter of a shape must have.
-MIN_PER_PARAMETER = 6.0
 #: A shape asked for by name is refused when its variance over the nodes exceeds that on
 #: the ground by this factor.
 MAX_EXTRAPOLATION = 20.0
@@ -103,8 +99,8 @@ def fit_bias(
         ``"none"``, or ``"auto"``: the one of them that the ground supports best.
     column_angle
         Direction of the scene's own columns: degrees clockwise from the image's columns
-        (about 13 for Landsat's descending track over High Mountain Asia; see ``track_angle``
-        and ``scene_column_angle``). None = not turned.
+        (about 13 for Landsat's descending track over High Mountain Asia; see ``track.py``).
+        None = not turned.
     min_count
         Stable nodes below which nothing is fitted.
     min_spread
@@ -184,78 +180,6 @@ def fit_bias(
     return _Search(d, used, column_angle, reach).run(model)
 
 
-def track_angle(grid: Grid) -> float:
-    """Return the direction of Landsat's own columns in the middle of a grid.
-
-    Parameters
-    ----------
-    grid
-        North up, in a projected coordinate system.
-
-    Returns
-    -------
-    float
-        Degrees clockwise from the grid's columns, of a descending track; 0 beyond 81 degrees
-        of latitude, where the satellite turns.
-
-    Notes
-    -----
-    From the orbit's inclination (98.2 degrees), the satellite's speed over ground and the
-    Earth's rotation under it; the sides of two Collection-2 footprints, at 48 and at 72
-    degrees north, are turned by 14.7 and 28.8 degrees where this gives 14.8 and 29.2.
-    """
-    import pyproj
-
-    system = pyproj.CRS.from_wkt(grid.crs.to_wkt())
-    middle = grid.x((grid.shape[1] - 1) / 2), grid.y((grid.shape[0] - 1) / 2)
-    to_degrees = pyproj.Transformer.from_crs(system, 4326, always_xy=True)
-    longitude, latitude = to_degrees.transform(*middle)
-    lean = _COS_INCLINATION / np.cos(np.deg2rad(latitude))
-    if lean >= 0.95:
-        return 0.0
-    west = _GROUND_SPEED * lean + _ROTATION_SPEED * np.cos(np.deg2rad(latitude))
-    heading = np.degrees(np.arctan2(west, _GROUND_SPEED * np.sqrt(1 - lean**2)))
-    convergence = pyproj.Proj(system).get_factors(longitude, latitude).meridian_convergence
-    return float(heading - convergence)
-
-
-def scene_column_angle(valid: ArrayLike) -> float:
-    """Estimate the direction of a scene's own columns from the edge of its data.
-
-    Parameters
-    ----------
-    valid
-        True where the scene has data, (rows, cols): square pixels or nodes.
-
-    Returns
-    -------
-    float
-        Degrees clockwise from the image's columns; 0 where neither the left nor the right
-        edge of the footprint is inside the image.
-    """
-    mask = np.asarray(valid, dtype=bool)
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size < 8:
-        return 0.0
-    cols = mask.shape[1]
-    first = np.argmax(mask[rows], axis=1)
-    last = cols - 1 - np.argmax(mask[rows][:, ::-1], axis=1)
-    lag = max(4, rows.size // 8)
-    slopes = []
-    for edge, border in ((first, 0), (last, cols - 1)):
-        inside = edge != border
-        both = inside[lag:] & inside[:-lag]
-        slope = (edge[lag:] - edge[:-lag])[both] / (rows[lag:] - rows[:-lag])[both]
-        # the footprint's upper and lower edges run across: they are the other pair of sides
-        slopes.append(slope[np.abs(slope) < 1.0])
-    found = np.concatenate(slopes)
-    if found.size < max(8, rows.size // 8):
-        return 0.0
-    # edges run along whole pixels: the middle of the likely slopes is finer than any of them
-    likely = found[np.abs(found - np.median(found)) <= 2.0 / lag]
-    return float(-np.degrees(np.arctan(likely.mean())))
-
-
 def spread_of(d: Displacement, where: BoolArray) -> Spread:
     """Return median and NMAD of both components over the nodes ``where``, px."""
     figures = []
@@ -320,7 +244,7 @@ class _Search:
         if "stripes" in wanted:
             shapes["stripes"], rich = self._stripes(rich)
             self._measure_redundancy(rich)
-        menu = _Menu([shapes[m] for m in wanted], self, rich)
+        menu = self._menu([shapes[m] for m in wanted], rich)
         criterion = {m: menu.criterion(shapes[m]) for m in wanted}
         if requested == "auto":
             order = sorted(wanted, key=lambda m: criterion[m])
@@ -369,12 +293,16 @@ class _Search:
             tried = [
                 replace(s, degree=k, along=n) for s in across for k in (3, 6) for n in pieces[1]
             ]
-            menu = _Menu(tried, self, rich)
+            menu = self._menu(tried, rich)
             best = min(tried, key=menu.criterion)
             if not (best.steps or best.across or best.along):
                 return best, rich  # a polynomial after all: nothing to refine
             rich = robust_fit(best, self.p, self.y, self.y - rich.at(self.p))
         return best, rich
+
+    def _menu(self, shapes: list[Shape], rich: Fit) -> Menu:
+        per_node = self.thin / self.redundancy
+        return Menu(shapes, rich, self.p, self.y, self.domain, per_node)
 
     def _measure_redundancy(self, fit: Fit) -> None:
         residual = np.full((*self.d.drow.shape, 2), np.nan)
@@ -422,89 +350,6 @@ class _Search:
             flag=bool(reason),
             reason=reason,
         )
-
-
-class _Menu:
-    """Shapes to choose from, compared with one set of weights.
-
-    The sums of all their terms are formed once; each shape is then a small solve.
-    """
-
-    def __init__(self, shapes: Sequence[Shape], search: _Search, rich: Fit) -> None:
-        self.sigma = rich.sigma
-        self.scale = search.thin / search.redundancy
-        self.mass = float(rich.weight.sum())
-        take = np.arange(len(search.p))
-        if len(take) > MENU_SAMPLE:
-            take = np.sort(np.random.default_rng(1).choice(take, MENU_SAMPLE, replace=False))
-        self.scale *= len(search.p) / len(take)
-        p, y, weight = search.p[take], search.y[take], rich.weight[take]
-        self.columns: dict[Shape, NDArray[np.intp]] = {}
-        known: dict[object, NDArray[np.intp]] = {}
-        on_ground: list[Array] = []
-        over_domain: list[Array] = []
-        size = 0
-        for shape in shapes:
-            taken = []
-            for key, piece in shape.pieces():
-                if key not in known:
-                    terms = piece(p)
-                    on_ground.append(terms)
-                    over_domain.append(piece(search.domain))
-                    known[key] = np.arange(size, size + terms.shape[1])
-                    size += terms.shape[1]
-                taken.append(known[key])
-            self.columns[shape] = np.concatenate(taken)
-        x, z = np.concatenate(on_ground, axis=1), np.concatenate(over_domain, axis=1)
-        blocks = _blocks(p)
-        parts = [Normal.of(x[b], y[b], weight[b]) for b in (blocks == i for i in range(9))]
-        self.blocks = parts
-        self.whole = Normal(
-            sum((n.gram for n in parts), np.zeros_like(parts[0].gram)),
-            sum((n.moment for n in parts), np.zeros_like(parts[0].moment)),
-            sum((n.square for n in parts), np.zeros(2)),
-            sum(n.mass for n in parts),
-        )
-        self.domain = z.T @ z / len(z)
-
-    def criterion(self, shape: Shape) -> float:
-        """Return misfit in units of sigma^2 per independent node, and the price of the shape.
-
-        The price is Schwarz's, times how much worse the shape is known at the nodes to be
-        corrected than on the ground.
-        """
-        columns = self.columns[shape]
-        sums = self.whole.part(columns)
-        fit = sums.solve(shape, np.empty(0), self.sigma)
-        inside = float((fit.covariance * sums.gram).sum()) / sums.mass
-        outside = float((fit.covariance * self.domain[np.ix_(columns, columns)]).sum())
-        independent = max(sums.mass * self.scale, 2.0)
-        if shape.degree > 1 and independent < MIN_PER_PARAMETER * shape.size:
-            return float("inf")  # nodes enough, but they repeat a handful of measurements
-        price = 2.0 * shape.size * np.log(independent)
-        misfit = sums.misfit(fit.beta, self.sigma) * self.scale
-        return float(misfit + price * max(outside / max(inside, 1e-30), 1.0))
-
-    def held_out(self, shape: Shape) -> float:
-        """Return the misfit on blocks of ground that the shape was not fitted to."""
-        columns = self.columns[shape]
-        whole = self.whole.part(columns)
-        loss = 0.0
-        for block in self.blocks:
-            out = block.part(columns)
-            fit = whole.without(out).solve(shape, np.empty(0), self.sigma)
-            loss += out.misfit(fit.beta, self.sigma)
-        return loss
-
-
-def _blocks(p: Array, pieces: int = 3) -> NDArray[np.intp]:
-    """Label places by blocks of equal numbers: thirds across, each in thirds along."""
-    label = np.empty(len(p), dtype=np.intp)
-    for i, column in enumerate(np.array_split(np.argsort(p[:, 0], kind="stable"), pieces)):
-        inner = column[np.argsort(p[column, 1], kind="stable")]
-        for j, block in enumerate(np.array_split(inner, pieces)):
-            label[block] = i * pieces + j
-    return label
 
 
 def _coefficients(

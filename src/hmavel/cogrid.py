@@ -25,7 +25,7 @@ from scipy.ndimage import correlate1d, maximum_filter
 from hmavel._types import BoolArray, FloatArray, Grid, Scene
 from hmavel.landsat import SATURATED, read_b8
 from hmavel.lattice import LATTICE_TOLERANCE, covering_window
-from hmavel.raster import resample
+from hmavel.raster_resample import resample
 
 #: Method -> how many pixels its kernel reaches to each side.
 REACH = {"sinc": 8, "lanczos": 3, "cubic": 2}

@@ -13,7 +13,8 @@ from hmavel.atomic import write_text
 from hmavel.figures import Series, glacier_figure
 from hmavel.outcome import Clock
 from hmavel.product import open_months
-from hmavel.raster import read_band, resample
+from hmavel.raster import read_band
+from hmavel.raster_resample import resample
 from hmavel.simulate.build import DEMO
 
 if TYPE_CHECKING:

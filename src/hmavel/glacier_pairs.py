@@ -12,7 +12,7 @@ from hmavel.outcome import PAIR_COLUMNS
 from hmavel.pair import PairPlan
 from hmavel.pair_chain import look_again, measure
 from hmavel.pair_stack import KEPT, MORE, STABLE
-from hmavel.raster import write_geotiff
+from hmavel.raster_write import write_geotiff
 from hmavel.stack import Stack
 from hmavel.verdict import figures, pair_row, verdict
 

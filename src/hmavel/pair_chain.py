@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel._types import Displacement, Quality, Velocity
-from hmavel.bias import Bias, fit_bias, track_angle
+from hmavel.bias import Bias, fit_bias
 from hmavel.correlator import correlate
 from hmavel.errors import StableGroundError
 from hmavel.sigma_scale import scale_sigma
+from hmavel.track import track_angle
 from hmavel.velocity import to_velocity
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import numpy as np
 
 from hmavel.errors import ReadError
 from hmavel.lattice import covering_window
-from hmavel.raster import open_raster, resample
+from hmavel.raster import open_raster
+from hmavel.raster_resample import resample
 
 if TYPE_CHECKING:
     from hmavel._types import FloatArray

@@ -1,6 +1,6 @@
 """Write a raster that is larger than memory and mostly empty: block by block, sparse.
 
-The companion of ``raster.write_geotiff`` for mosaics. Only blocks that hold something are
+The companion of ``raster_write.write_geotiff`` for mosaics. Only blocks that hold something are
 computed, averaged down for the overviews, stored and copied, so that the cost follows the ice
 and not the map: GDAL's own overview pass over High Mountain Asia reads two thousand million
 empty pixels for every month.

@@ -12,7 +12,8 @@ from rasterio.warp import transform_bounds
 
 from hmavel._types import BoolArray, FloatArray, Grid
 from hmavel.errors import ReadError
-from hmavel.raster import open_raster, resample
+from hmavel.raster import open_raster
+from hmavel.raster_resample import resample
 
 #: Below this the sun does not light a scene that could be matched.
 _LOWEST_SUN = 2.0

@@ -16,7 +16,7 @@ from hmavel._types import BoolArray, Grid, Scene, SceneMask
 from hmavel.classes import Thresholds
 from hmavel.cogrid import footprint
 from hmavel.mask import classify
-from hmavel.raster import resample
+from hmavel.raster_resample import resample
 
 _AROUND = np.ones((3, 3), dtype=bool)
 

@@ -12,7 +12,8 @@ from hmavel.errors import ReadError
 from hmavel.product.cube import write_cube
 from hmavel.product.field import BAND_NOTES, BAND_UNITS, MonthlyField
 from hmavel.product.provenance import flat
-from hmavel.raster import open_raster, read_grid, write_geotiff
+from hmavel.raster import open_raster, read_grid
+from hmavel.raster_write import write_geotiff
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

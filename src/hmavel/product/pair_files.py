@@ -12,7 +12,7 @@ import hmavel
 from hmavel._types import Displacement, Quality, Velocity
 from hmavel.atomic import write_json
 from hmavel.product.provenance import plain
-from hmavel.raster import write_geotiff
+from hmavel.raster_write import write_geotiff
 from hmavel.velocity import east_north
 
 if TYPE_CHECKING:
