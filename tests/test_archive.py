@@ -189,7 +189,7 @@ def test_scene_table_has_a_row_for_everything(tmp_path):
 
 
 def test_tables_of_nothing_have_their_columns(tmp_path):
-    empty = archive.scenes_table(archive.Catalogue([], []))
+    empty = archive.scenes_table(archive.Found([], []))
     assert "reason" in empty
     assert not len(empty)
     archive.write_csv(archive.pairs_table([]), tmp_path / "pairs.csv")

@@ -36,14 +36,14 @@ class Rejected(NamedTuple):
         return not self.reason.startswith(_CHOICES)
 
 
-class Catalogue(NamedTuple):
+class Found(NamedTuple):
     """What was found: usable scenes by time, and everything else that looks like a product."""
 
     scenes: list[Scene]
     rejected: list[Rejected]
 
 
-def settle(found: Iterable[Scene], rejected: Iterable[Rejected] = ()) -> Catalogue:
+def settle(found: Iterable[Scene], rejected: Iterable[Rejected] = ()) -> Found:
     """Choose one product for each acquisition, whichever sources they come from.
 
     Parameters
@@ -56,7 +56,7 @@ def settle(found: Iterable[Scene], rejected: Iterable[Rejected] = ()) -> Catalog
 
     Returns
     -------
-    Catalogue
+    Found
         ``scenes`` sorted by time, path/row and id: of each acquisition (sensor, path/row, date)
         the newest processing. Two products of one id and other content are both named.
     """
@@ -80,7 +80,7 @@ def settle(found: Iterable[Scene], rejected: Iterable[Rejected] = ()) -> Catalog
             Rejected(scene.path, str(no_b8(scene.path, scene.level))) for scene in group
         ]
     kept.sort(key=lambda scene: (scene.time, scene.wrs or (0, 0), scene.id))
-    return Catalogue(kept, sorted(set(left_out)))
+    return Found(kept, sorted(set(left_out)))
 
 
 def _acquisition(scene: Scene) -> tuple[Any, ...]:

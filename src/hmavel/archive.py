@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from hmavel._types import Scene
-from hmavel.acquisitions import Catalogue, Rejected, settle
+from hmavel.acquisitions import Found, Rejected, settle
 from hmavel.atomic import atomic_path
 from hmavel.errors import HmavelError
 from hmavel.folders import Candidate, Walk
@@ -24,7 +24,7 @@ from hmavel.scene_files import MTL_NAME
 from hmavel.vsi import shown
 
 __all__ = [
-    "Catalogue",
+    "Found",
     "PairChoice",
     "PairGraph",
     "Rejected",
@@ -40,7 +40,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-def find_scenes(roots: str | Path | Iterable[str | Path]) -> Catalogue:
+def find_scenes(roots: str | Path | Iterable[str | Path]) -> Found:
     """Find the Landsat scenes under one or several folders.
 
     Parameters
@@ -51,7 +51,7 @@ def find_scenes(roots: str | Path | Iterable[str | Path]) -> Catalogue:
 
     Returns
     -------
-    Catalogue
+    Found
         ``scenes`` sorted by time, path/row and id: of each acquisition (sensor, path/row, date)
         the newest processing; where it has Band 8 alone, with the 30 m bands of its Level-2
         product, if that is there. ``rejected`` sorted by path: older processings, copies,
@@ -119,7 +119,7 @@ def _open(candidate: Candidate) -> Scene:
     return open_scene(path, files=files)  # which says what is missing first
 
 
-def scenes_table(catalogue: Catalogue) -> pd.DataFrame:
+def scenes_table(catalogue: Found) -> pd.DataFrame:
     """Return a row for each scene and each product left out (``used`` False, ``reason``)."""
     rows: list[dict[str, Any]] = []
     for scene in catalogue.scenes:

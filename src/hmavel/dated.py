@@ -10,7 +10,7 @@ from hmavel.acquisitions import Rejected
 from hmavel.errors import HmavelError
 from hmavel.mtl import parse_product_id
 from hmavel.plain import KNOWN, plain_scene
-from hmavel.tables import number, path_row, read_table, when
+from hmavel.tables import path_row, read_table, sun_place, when
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,6 @@ def _open(table: Path, path: Path, row: dict[str, str]) -> Scene:
         band: table.parent / row[band.lower()] for band in KNOWN if row.get(band.lower(), "")
     }
     bands["B8"] = path
-    azimuth = number(row.get("sun_azimuth", ""), "sun_azimuth")
-    elevation = number(row.get("sun_elevation", ""), "sun_elevation")
-    nowhere = float("nan")
     return plain_scene(
         row.get("id") or path.stem,
         path,
@@ -72,5 +69,5 @@ def _open(table: Path, path: Path, row: dict[str, str]) -> Scene:
         sensor=row.get("sensor", ""),
         wrs=path_row(row),
         level=row.get("level", ""),
-        sun=None if elevation is None else (nowhere if azimuth is None else azimuth, elevation),
+        sun=sun_place(row, "sun_azimuth", "sun_elevation"),
     )

@@ -25,7 +25,7 @@ from hmavel.plain import KNOWN, plain_scene
 from hmavel.raster import open_raster
 from hmavel.raster_mosaic import write_mosaic
 from hmavel.scene_files import scene_error
-from hmavel.tables import number, path_row, read_table, when
+from hmavel.tables import number, path_row, read_table, sun_place, when
 
 log = logging.getLogger(__name__)
 
@@ -126,9 +126,6 @@ def _open(
     for band, parts in files.items():
         path = _whole(image, band, parts, work)
         bands |= dict.fromkeys(_bands(path, band), path)
-    azimuth = number(row.get("sun_azimuth", ""), "SUN_AZIMUTH")
-    elevation = number(row.get("sun_elevation", ""), "SUN_ELEVATION")
-    nowhere = float("nan")
     return plain_scene(
         product.id if product else image.name,
         min(files.get("B8") or files.get("") or next(iter(files.values()))),
@@ -138,7 +135,7 @@ def _open(
         product=product,
         wrs=path_row(row),
         level=row.get("processing_level", ""),
-        sun=None if elevation is None else (nowhere if azimuth is None else azimuth, elevation),
+        sun=sun_place(row, "sun_azimuth", "sun_elevation"),
         coefficients=_coefficients(row, bands),
     )
 

@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from hmavel.errors import ReadError
 from hmavel.tars import member_size
-from hmavel.vsi import for_gdal, is_remote, is_virtual, patience, shown, tar_of
+from hmavel.vsi import for_gdal, is_remote, is_virtual, patience, pauses, shown, tar_of
 
 # GDAL would keep decoded blocks up to a twentieth of the machine's memory, in every process.
 os.environ.setdefault("GDAL_CACHEMAX", "64")
@@ -42,7 +42,6 @@ _SERVER = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
 }
-_LONGEST_PAUSE_S = 60.0
 #: What rasterio raises for a file that is damaged or does not come.
 FAULTS = (RasterioError, CPLE_BaseError, OSError)
 
@@ -144,15 +143,17 @@ class _Patient:
             return rasterio.open(self._name)
 
     def _try(self, what: Any) -> Any:
-        retries, pause = patience(self._path)
+        retries, first = patience(self._path)
+        waits = pauses(retries, first)
         readable = shown(self._path)
-        for left in range(retries, -1, -1):
+        while True:
             try:
                 return what()
             except FAULTS as error:
                 said = str(error.__cause__ or error)
                 got = said.replace(self._name, readable).replace(self._name[1:], readable)
-                if not left:
+                pause = next(waits, None)
+                if pause is None:
                     raise ReadError(
                         "read",
                         readable,
@@ -160,14 +161,9 @@ class _Patient:
                         got=f"{got} (tried {retries + 1} times)",
                         hint="check address, network and rights, and run again later",
                     ) from error
-                logger.info(
-                    "read %s: %s; again in %g s, %d tries left",
-                    readable, got, pause, left,
-                )  # fmt: skip
+                logger.info("read %s: %s; again in %g s", readable, got, pause)
                 self._forget()
                 time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
-        raise AssertionError("unreachable")
 
     def _forget(self) -> None:
         """Drop what GDAL remembers of the file, also that it was not there or was cut off."""

@@ -6,14 +6,12 @@ everything, and an archive is terabytes.
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import IO
 
 from hmavel._types import Scene
-from hmavel.tars import member_size
+from hmavel.tars import member_size, open_member
 from hmavel.vsi import is_remote, tar_of
 
 _SAMPLE = 1 << 14
@@ -50,8 +48,12 @@ def _size(path: Path) -> int:
     return path.stat().st_size if tar_of(path) is None else member_size(path)
 
 
+def _open(path: Path) -> AbstractContextManager[IO[bytes]]:
+    return path.open("rb") if tar_of(path) is None else open_member(path)
+
+
 def _alike(one: Path, other: Path, size: int) -> bool:
-    with _bytes(one) as a, _bytes(other) as b:
+    with _open(one) as a, _open(other) as b:
         for k in range(_SAMPLES):
             start = max(0, size - _SAMPLE) * k // (_SAMPLES - 1)
             a.seek(start)
@@ -59,17 +61,3 @@ def _alike(one: Path, other: Path, size: int) -> bool:
             if a.read(_SAMPLE) != b.read(_SAMPLE):
                 return False
     return True
-
-
-@contextmanager
-def _bytes(path: Path) -> Iterator[IO[bytes]]:
-    inside = tar_of(path)
-    if inside is None:
-        with path.open("rb") as file:
-            yield file
-        return
-    with tarfile.open(inside[0]) as tar:
-        item = next(i for i in tar if PurePosixPath(i.name) == PurePosixPath(inside[1]))
-        member = tar.extractfile(item)
-        assert member is not None  # a regular file: its size was asked for
-        yield member

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from hmavel._types import Scene
-from hmavel.acquisitions import Catalogue as Found
-from hmavel.acquisitions import Rejected, settle
+from hmavel.acquisitions import Found, Rejected, settle
 from hmavel.archive import open_all
 from hmavel.catalogue import Catalogue, Changes, Entry
 from hmavel.mtl import parse_product_id

@@ -9,18 +9,15 @@ from datetime import date
 from pathlib import Path
 
 from hmavel._types import Scene
-from hmavel.acquisitions import Catalogue, Rejected, settle
+from hmavel.acquisitions import Found, Rejected, settle
 from hmavel.archive import open_all
 from hmavel.dated import open_dated
 from hmavel.earth_engine import open_exports
-from hmavel.stac import Search, open_stac, place
+from hmavel.stac import Box, Search, open_stac, place
 from hmavel.stac_item import ItemOptions
 from hmavel.vsi import DELAY_S, RETRIES, is_remote
 
 log = logging.getLogger(__name__)
-
-#: West, south, east, north; degrees.
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -45,14 +42,14 @@ def find_all(
     area: Box | None = None,
     first: date | None = None,
     last: date | None = None,
-) -> Catalogue:
+) -> Found:
     """Find the scenes of all sources, one product for each acquisition.
 
     Arguments and errors are those of `find_other`, and those of ``archive.open_all``.
 
     Returns
     -------
-    Catalogue
+    Found
         See ``acquisitions.settle``. What is wrong with one item, or with a server that does
         not answer, is a rejection with its reason.
     """

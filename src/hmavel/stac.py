@@ -22,7 +22,7 @@ from hmavel.errors import ConfigError, HmavelError, ReadError
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
 from hmavel.raster import read_grid
 from hmavel.stac_item import ItemOptions, item_scene
-from hmavel.vsi import remote, shown
+from hmavel.vsi import pauses, remote, shown
 
 if TYPE_CHECKING:
     import pystac
@@ -36,6 +36,7 @@ _PAGE = 100
 _AGAIN = (None, 404, 408, 429, 500, 502, 503, 504)
 _TIMEOUT_S = 60.0
 
+#: West, south, east, north; degrees.
 Box = tuple[float, float, float, float]
 
 
@@ -43,7 +44,7 @@ Box = tuple[float, float, float, float]
 class Search:
     """What to ask for; items outside of it are left aside without a word."""
 
-    area: Box | None = None  #: west, south, east, north, degrees
+    area: Box | None = None
     first: date | None = None
     last: date | None = None
     collections: tuple[str, ...] = ()  #: ids; none for all
@@ -121,18 +122,17 @@ def _io(options: ItemOptions) -> StacApiIO:
         """Asks again when a server fails, also when it stops in the middle of an answer."""
 
         def request(self, *arguments: Any, **options_: Any) -> str:
-            pause = options.delay_s
-            for left in range(options.retries, -1, -1):
+            waits = pauses(options.retries, options.delay_s)
+            while True:
                 try:
                     return super().request(*arguments, **options_)
                 except APIError as error:
+                    pause = next(waits, None)
                     # None: no answer, or half of one.
-                    if not left or getattr(error, "status_code", None) not in _AGAIN:
+                    if pause is None or getattr(error, "status_code", None) not in _AGAIN:
                         raise
                     log.info("stac: %s; again in %g s", _brief(error), pause)
                     time.sleep(pause)
-                    pause = min(2 * pause, 60.0)
-            raise AssertionError("unreachable")
 
     # The pauses are here: requests' own tries do not see an answer that is cut off.
     return Patient(max_retries=0, timeout=_TIMEOUT_S)

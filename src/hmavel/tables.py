@@ -94,6 +94,18 @@ def number(text: str, name: str) -> float | None:
         raise ValueError(f"{name}: expected a number, got {text!r}; mend the table") from None
 
 
+def sun_place(row: dict[str, str], azimuth: str, elevation: str) -> tuple[float, float] | None:
+    """Return the sun's (azimuth, elevation), degrees, from two columns.
+
+    None without an elevation; an azimuth that is missing is NaN.
+    """
+    high = number(row.get(elevation, ""), elevation)
+    if high is None:
+        return None
+    where = number(row.get(azimuth, ""), azimuth)
+    return float("nan") if where is None else where, high
+
+
 def path_row(row: dict[str, str]) -> tuple[int, int] | None:
     """Return WRS-2 (path, row) from ``wrs`` ("140/041") or ``wrs_path`` and ``wrs_row``."""
     text = row.get("wrs", "") or f"{row.get('wrs_path', '')}/{row.get('wrs_row', '')}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import tarfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from hmavel.errors import ReadError, SceneError
 from hmavel.vsi import in_tar, tar_of
@@ -57,6 +59,13 @@ def tar_members(tar: Path) -> tuple[Member, ...]:
 
 def read_member(path: Path) -> bytes:
     """Read a small member (an MTL) by its GDAL name; errors of `list_tar`."""
+    with open_member(path) as file:
+        return file.read(_MOST_TEXT)
+
+
+@contextmanager
+def open_member(path: Path) -> Iterator[IO[bytes]]:
+    """Open a member for reading, by its GDAL name; errors of `list_tar`."""
     tar, name = _split(path)
     try:
         with tarfile.open(tar) as archive:
@@ -64,7 +73,8 @@ def read_member(path: Path) -> bytes:
                 if item.isfile() and _tidy(item.name) == name:
                     file = archive.extractfile(item)
                     assert file is not None  # as it is of every regular file
-                    return file.read(_MOST_TEXT)
+                    yield file
+                    return
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise _broken(tar, error) from error
     raise _unreadable(tar, f"no member {name}", "fetch the complete product")

@@ -8,6 +8,7 @@ shown to people as what they stand for.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
@@ -16,6 +17,7 @@ _URL = re.compile(r"/vsicurl\?(?P<options>.*)", re.DOTALL)
 _S3 = "/vsis3/"
 #: How often a remote read is tried again, and the seconds before the first time (they double).
 RETRIES, DELAY_S = 4, 1.0
+_LONGEST_PAUSE_S = 60.0
 
 
 def in_tar(tar: Path, member: str) -> Path:
@@ -69,6 +71,12 @@ def patience(path: Path) -> tuple[int, float]:
         return 0, 0.0
     options = _options(path)
     return int(options.get("max_retry", RETRIES)), float(options.get("retry_delay", DELAY_S))
+
+
+def pauses(retries: int, first_s: float) -> Iterator[float]:
+    """Yield the seconds to wait before each further try; they double, up to a minute."""
+    for number in range(retries):
+        yield min(first_s * 2**number, _LONGEST_PAUSE_S)
 
 
 def for_gdal(path: Path) -> str:
