@@ -154,6 +154,11 @@ class SceneMask:
     qa_cloud: BoolArray | None = None  #: what QA_PIXEL alone takes for cloud; None without it
 
 
+def pair_id(reference_id: str, secondary_id: str) -> str:
+    """Return the name of a pair, as its files have it."""
+    return f"{reference_id}_X_{secondary_id}"
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two scenes on one grid. ``secondary`` is the later one unless the user swapped them."""
@@ -170,7 +175,7 @@ class Pair:
     @property
     def id(self) -> str:
         """Both ids, joined as in the file names."""
-        return f"{self.reference_id}_X_{self.secondary_id}"
+        return pair_id(self.reference_id, self.secondary_id)
 
     @property
     def baseline_days(self) -> float:

@@ -378,6 +378,7 @@ class Catalogue:
 
         Pairs that were planned before keep their state.
         """
+        choices = list(choices)
         rows = [
             (c.reference.id, c.secondary.id, round(c.baseline_days, 6), c.reason)
             for c in choices
@@ -387,7 +388,7 @@ class Catalogue:
             self._base.run(
                 "DELETE FROM pairs WHERE glacier = ? AND reference || '_X_' || secondary "
                 "NOT IN (SELECT value FROM json_each(?))",
-                (key, json.dumps([f"{row[0]}_X_{row[1]}" for row in rows])),
+                (key, json.dumps([choice.id for choice in choices])),
             )
             self._base.run_many(
                 "INSERT INTO pairs (glacier, reference, secondary, days, chosen_for, state, "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hmavel.archive import write_csv
 from hmavel.atomic import atomic_path
 from hmavel.errors import WriteError
 
@@ -58,11 +59,11 @@ def export(catalogue: Catalogue, path: Path) -> list[Path]:
     written = []
     for name, frame in frames.items():
         file = path.with_name(f"{path.stem}_{name}{suffix}")
-        with atomic_path(file) as temporary:
-            if suffix == ".parquet":
+        if suffix == ".csv":
+            write_csv(frame, file)
+        else:
+            with atomic_path(file) as temporary:
                 frame.to_parquet(temporary, index=False)
-            else:
-                frame.to_csv(temporary, index=False, lineterminator="\n")
         written.append(file)
     return written
 

@@ -102,8 +102,6 @@ SCENE_COLUMNS = (
 )  # fmt: skip
 
 
-
-
 def scene_row(scene: Scene) -> tuple[Any, ...]:
     """Return SCENE_COLUMNS of a scene."""
     wrs_path, wrs_row = scene.wrs or (None, None)
@@ -268,5 +266,5 @@ def plain(value: Any) -> Any:
 
 def json_text(content: Mapping[str, Any]) -> str:
     """Return plain values as JSON; NaN becomes null."""
-    plain = {key: None if value != value else value for key, value in content.items()}
-    return json.dumps(plain, default=str, allow_nan=False)
+    known = {key: None if value != value else value for key, value in content.items()}
+    return json.dumps(known, default=str, allow_nan=False)

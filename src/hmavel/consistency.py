@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel._types import DAYS_PER_YEAR
+from hmavel.core import NMAD
 
 if TYPE_CHECKING:
     from hmavel._types import BoolArray, FloatArray, TimeArray
 
 #: Fewer short pairs than this do not outvote a long one.
 LEAST_SHORT = 4
-_NMAD = 1.482602218505602
 #: Variance of a median over that of a mean, for a Gaussian.
 _MEDIAN_LOSS = np.pi / 2
 
@@ -103,7 +103,7 @@ class _Middle:
         v = np.where(seen, v, np.nan).astype(float)
         stated = np.nanmedian(np.where(seen, sigma, np.nan).astype(float), axis=0)
         self.value = np.nanmedian(v, axis=0)
-        spread = _NMAD * np.nanmedian(np.abs(v - self.value), axis=0)
+        spread = NMAD * np.nanmedian(np.abs(v - self.value), axis=0)
         count = seen.sum(axis=0)
         real = np.maximum(spread**2 - stated**2, 0.0)
         self.variance = real + _MEDIAN_LOSS * (stated**2 + real) / count

@@ -10,6 +10,7 @@ import numpy as np
 
 from hmavel import config, parallel, simulate, state, workflow
 from hmavel.atomic import write_text
+from hmavel.core import NMAD
 from hmavel.figures import Series, glacier_figure
 from hmavel.outcome import Clock
 from hmavel.product import open_months
@@ -28,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 #: A value further off than both of these is a gross error: m/yr, and its own sigmas.
 GROSS_M_YR, GROSS_SIGMAS = 50.0, 4.0
-#: Gaussian sigma / median absolute deviation.
-NMAD = 1.482602218505602
 #: Columns of ``demo.csv``.
 SCORE_COLUMNS = (
     "glacier", "name", "quantity", "values", "blank", "bias", "rmse", "nmad", "gross",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hmavel._types import FloatArray, Grid, Pair, Scene
+from hmavel._types import FloatArray, Grid, Pair, Scene, pair_id
 from hmavel.cogrid import REACH, footprint, is_shift, read_onto, subpixel
 from hmavel.errors import GridMismatchError, PairError
 from hmavel.landsat import open_scene, read_b8
@@ -61,7 +61,7 @@ class PairPlan:
     @property
     def id(self) -> str:
         """Both ids, joined as in ``Pair.id``."""
-        return f"{self.reference_id}_X_{self.secondary_id}"
+        return pair_id(self.reference_id, self.secondary_id)
 
 
 def make_pair(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hmavel import __version__, parallel, state
-from hmavel._types import DAYS_PER_YEAR
+from hmavel._types import DAYS_PER_YEAR, pair_id
 from hmavel.config import as_json
 from hmavel.network_check import as_record, check_network, sample_of
 from hmavel.parallel import Failure
@@ -61,7 +61,7 @@ def check_pairs(
         for time, why in found["suspects"].items():
             logger.warning("%s: scene of %s: %s", site.id, time, why)
     for row in used:
-        row |= found["by_pair"].get(_pair_id(row), {})
+        row |= found["by_pair"].get(_name(row), {})
         judged = gate_of_row(row, config.gates.limits())
         row |= {"gate": judged.level, "gate_reasons": judged.text}
         named = [t for t in found["suspects"] if t in (row["start"], row["end"])]
@@ -89,7 +89,7 @@ def _network_record(used: list[Row], site: Site, folder: Path) -> Row:
         {name: band[:, 0] for name, band in on_ice.items()},
         start, end, redundancy=max(float(np.median(repeats)), 1.0) if repeats else 1.0,
     )
-    return as_record(check, [_pair_id(row) for row in used])
+    return as_record(check, [_name(row) for row in used])
 
 
 def shared_sigma(config: Config, folder: Path, used: list[Row]) -> tuple[float, float]:
@@ -117,12 +117,12 @@ def read_pairs(
     """Read bands of the pairs at some cells: name -> (pairs, 1, cells)."""
     stack = {name: np.empty((len(used), 1, int(cells.sum())), np.float32) for name in names}
     for index, row in enumerate(used):
-        with open_raster(folder / f"{_pair_id(row)}.tif") as reader:
+        with open_raster(folder / f"{_name(row)}.tif") as reader:
             for name in names:
                 band, _ = reader.read(reader.descriptions.index(name) + 1)
                 stack[name][index, 0] = band[cells]
     return stack
 
 
-def _pair_id(row: Row) -> str:
-    return f"{row['reference']}_X_{row['secondary']}"
+def _name(row: Row) -> str:
+    return pair_id(row["reference"], row["secondary"])

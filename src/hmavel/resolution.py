@@ -20,6 +20,7 @@ import numpy as np
 from scipy import ndimage
 
 from hmavel._types import DAYS_PER_YEAR
+from hmavel.core import NMAD
 
 if TYPE_CHECKING:
     from hmavel._types import BoolArray, FloatArray
@@ -37,7 +38,6 @@ PRIOR_ACROSS = 0.03
 LEFT_OUT = 0.5
 #: Fewer pairs than this tell nothing about a cell.
 LEAST_PAIRS = 4
-_NMAD = 1.482602218505602
 #: Tukey's weight is 0 beyond so many robust standard deviations; rounds of reweighting.
 _CUT, _ROUNDS = 4.685, 3
 
@@ -181,7 +181,7 @@ def _regress(
     error = np.full(q.shape[1:], prior)
     for _ in range(_ROUNDS):
         residual = q - slope * d
-        noise = _NMAD * _median(np.abs(residual), seen)
+        noise = NMAD * _median(np.abs(residual), seen)
         noise = np.where(enough, np.maximum(noise, 1e-6), 1.0)
         variance = noise**2 + (prior * d) ** 2
         weight = seen * np.clip(1 - residual**2 / (_CUT**2 * variance), 0.0, None) ** 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hmavel._types import Scene
+from hmavel._types import Scene, pair_id
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PairChoice:
     @property
     def id(self) -> str:
         """Both ids, joined as in the file names."""
-        return f"{self.reference.id}_X_{self.secondary.id}"
+        return pair_id(self.reference.id, self.secondary.id)
 
 
 @dataclass(frozen=True)
