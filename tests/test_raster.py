@@ -105,6 +105,22 @@ def test_fill_must_fit_the_file_type(tmp_path: Path) -> None:
     assert array[1, 1] == 1.0
 
 
+def test_what_is_not_known_is_nan(tmp_path: Path) -> None:
+    """No-data of an integer file, and what lies outside of it, on every side."""
+    stored = write_uint16(tmp_path / "b8.tif")
+    with rasterio.open(tmp_path / "b8.tif", "r+") as file:
+        file.nodata = int(stored[3, 4])
+    expected = np.pad(stored.astype(np.float32), 60, constant_values=np.nan)
+    expected[expected == stored[3, 4]] = np.nan
+    with open_raster(tmp_path / "b8.tif") as reader:
+        for row, col in ((-5, -7), (30, 40), (-60, 0), (0, 60), (5, 5)):
+            values, grid = reader.read_known(window=reader.grid.crop(row, col, 20, 20))
+            here = np.s_[60 + row : 80 + row, 60 + col : 80 + col]
+            assert np.array_equal(values, expected[here], equal_nan=True)
+            assert grid.shape == (20, 20)
+            assert values.dtype == np.float32
+
+
 def test_an_empty_window_is_a_wrong_argument(tmp_path: Path) -> None:
     write_uint16(tmp_path / "b8.tif")
     with pytest.raises(ValueError, match="a window with pixels"):

@@ -19,12 +19,11 @@ pixel size, another coordinate system.
 from __future__ import annotations
 
 import numpy as np
-from pyproj import Transformer
 from scipy.ndimage import correlate1d, maximum_filter
 
 from hmavel._types import BoolArray, FloatArray, Grid, Scene
 from hmavel.landsat import SATURATED, read_b8
-from hmavel.lattice import LATTICE_TOLERANCE, covering_window
+from hmavel.lattice import LATTICE_TOLERANCE, covering_window, window_around
 from hmavel.raster_resample import resample
 
 #: Method -> how many pixels its kernel reaches to each side.
@@ -47,22 +46,6 @@ def subpixel(grid: Grid, source: Grid) -> tuple[float, float]:
     return drow - round(drow), dcol - round(dcol)
 
 
-def footprint(target: Grid, source: Grid) -> Grid:
-    """Return the part of ``target``'s lattice around ``source``, from another system."""
-    to_target = Transformer.from_crs(source.crs, target.crs, always_xy=True)
-    left, bottom, right, top = to_target.transform_bounds(*source.bounds, densify_pts=21)
-    t = target.transform
-    col, row = (left - t.c) / t.a, (top - t.f) / t.e
-    end_col, end_row = (right - t.c) / t.a, (bottom - t.f) / t.e
-    start_row, start_col = int(np.floor(row)), int(np.floor(col))
-    return target.crop(
-        start_row,
-        start_col,
-        int(np.ceil(end_row)) - start_row,
-        int(np.ceil(end_col)) - start_col,
-    )
-
-
 def read_onto(scene: Scene, grid: Grid, method: str) -> FloatArray:
     """Read Band 8 of a scene on the pixels of ``grid``.
 
@@ -82,8 +65,8 @@ def read_onto(scene: Scene, grid: Grid, method: str) -> FloatArray:
         would reach a saturated pixel: neither is a measurement.
     """
     source, reach = scene.grid, REACH[method]
-    area = grid if source.crs == grid.crs else footprint(source, grid)
-    needed = covering_window(source, area, margin=2 * reach + 1)
+    around = covering_window if source.crs == grid.crs else window_around
+    needed = around(source, grid, margin=2 * reach + 1)
     array, _ = read_b8(scene, needed)
     saturated, missing = array >= SATURATED, np.isnan(array)
     if method == "sinc":

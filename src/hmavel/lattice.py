@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from pyproj import Transformer
 from rasterio.crs import CRS
 
 from hmavel._types import Grid
@@ -87,6 +88,20 @@ def covering_window(lattice: Grid, area: Grid, *, margin: int = 0) -> Grid:
     col = math.floor(lattice.col(left) + 0.5 + touch) - margin
     end_row = math.ceil(lattice.row(bottom) + 0.5 - touch) + margin
     end_col = math.ceil(lattice.col(right) + 0.5 - touch) + margin
+    return lattice.crop(row, col, end_row - row, end_col - col)
+
+
+def window_around(lattice: Grid, area: Grid, *, margin: int = 0) -> Grid:
+    """Return the part of ``lattice`` around ``area``, which is in any coordinate system.
+
+    As `covering_window` otherwise; within one system the result may be a pixel wider.
+    """
+    to_lattice = Transformer.from_crs(area.crs, lattice.crs, always_xy=True)
+    left, bottom, right, top = to_lattice.transform_bounds(*area.bounds, densify_pts=21)
+    row = math.floor(lattice.row(top) + 0.5) - margin
+    col = math.floor(lattice.col(left) + 0.5) - margin
+    end_row = math.ceil(lattice.row(bottom) + 0.5) + margin
+    end_col = math.ceil(lattice.col(right) + 0.5) + margin
     return lattice.crop(row, col, end_row - row, end_col - col)
 
 

@@ -329,12 +329,7 @@ def read_maps(
 
 def _band(path: Path, band: int, crs: CRS | None) -> tuple[FloatArray, Grid]:
     with open_raster(path, crs=crs) as reader:
-        values, grid = reader.read(band)
-        missing = reader.nodata
-    out = values.astype(np.float32)
-    if missing is not None:
-        out[values == missing] = np.nan
-    return out, grid
+        return reader.read_known(band)
 
 
 def _label(source: Source) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hmavel._types import FloatArray, Grid, Pair, Scene, pair_id
-from hmavel.cogrid import REACH, footprint, is_shift, read_onto, subpixel
+from hmavel.cogrid import REACH, is_shift, read_onto, subpixel
 from hmavel.errors import GridMismatchError, PairError
 from hmavel.landsat import open_scene, read_b8
 from hmavel.lattice import (
@@ -23,6 +23,7 @@ from hmavel.lattice import (
     crs_name,
     lattice_offset,
     require_same_crs,
+    window_around,
 )
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def plan_pair(
         here = secondary.grid
     else:
         # Where the secondary lies is asked of a coarse copy of its outline, warped.
-        here = footprint(reference.grid, secondary.grid)
+        here = window_around(reference.grid, secondary.grid)
         common = _common(reference.grid, here)
     if common is None:
         raise _no_common_ground(plan)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hmavel.errors import ReadError
-from hmavel.lattice import covering_window
+from hmavel.lattice import window_around
 from hmavel.raster import open_raster
 from hmavel.raster_resample import resample
 
 if TYPE_CHECKING:
-    from hmavel._types import FloatArray
     from hmavel.raster import RasterReader
     from hmavel.site import Site
 
@@ -45,11 +44,9 @@ def expected_speed(path: Path, site: Site, share: float) -> float:
         The map is missing or damaged, or has several bands and none of these names.
     """
     with open_raster(path) as reader:
-        grid = _around(reader, site)
-        if grid is None:
-            return float("nan")
+        around = window_around(reader.grid, site.grid, margin=2)
         components = [
-            np.abs(resample(_read(reader, band, grid), grid, site.grid, "bilinear"))
+            np.abs(resample(*reader.read_known(band, window=around), site.grid, "bilinear"))
             for band in _bands(path, reader)
         ]
     speed = components[0] if len(components) == 1 else np.hypot(*components)
@@ -75,31 +72,3 @@ def _bands(path: Path, reader: RasterReader) -> list[int]:
         got=", ".join(name or "unnamed" for name in reader.descriptions),
         hint="name its bands, or extract the speed",
     )  # fmt: skip
-
-
-def _around(reader: RasterReader, site: Site) -> Any:
-    """Return the part of the map that covers the site, None where they do not meet."""
-    from rasterio.warp import transform_bounds
-
-    from hmavel._types import Grid
-
-    left, bottom, right, top = transform_bounds(
-        site.grid.crs, reader.grid.crs, *site.grid.bounds, densify_pts=21
-    )
-    whole, pixel = reader.grid, reader.grid.pixel
-    west, south, east, north = whole.bounds
-    if right <= west or left >= east or top <= south or bottom >= north:
-        return None
-    rows, cols = (max(int(np.ceil(side / pixel)), 1) for side in (top - bottom, right - left))
-    transform = whole.transform.__class__(pixel, 0, left, 0, -pixel, top)
-    return covering_window(whole, Grid(whole.crs, transform, (rows, cols)), margin=2)
-
-
-def _read(reader: RasterReader, band: int, grid: Any) -> FloatArray:
-    nodata = reader.nodata
-    outside = float("nan") if np.issubdtype(reader.dtype, np.floating) else (nodata or 0)
-    raw, _ = reader.read(band, window=grid, fill=outside)
-    values = raw.astype(np.float32)
-    if nodata is not None:
-        values[raw == nodata] = np.nan
-    return values

@@ -22,7 +22,7 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from hmavel._types import Grid
+from hmavel._types import FloatArray, Grid
 from hmavel.errors import GridMismatchError, ReadError
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
 from hmavel.raster_open import check_complete, open_dataset
@@ -126,6 +126,21 @@ class RasterReader:
             part = self._read(band, Window(left, top, right - left, bottom - top))
             array[top - row : bottom - row, left - col : right - col] = part
         return array, window
+
+    def read_known(
+        self, band: int = 1, *, window: Grid | None = None
+    ) -> tuple[FloatArray, Grid]:
+        """Read as `read`, as float32 with NaN for no-data and for what lies outside."""
+        raw, grid = self.read(band, window=window)
+        out = raw.astype(np.float32)
+        if self.nodata is not None:
+            out[raw == self.nodata] = np.nan
+        row, col = self._offset(grid)
+        rows, cols = self.grid.shape
+        inside = np.zeros(out.shape, bool)
+        inside[max(-row, 0) : max(rows - row, 0), max(-col, 0) : max(cols - col, 0)] = True
+        out[~inside] = np.nan
+        return out, grid
 
     def _checked(self, fill: float) -> Any:
         if np.issubdtype(self.dtype, np.integer):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.warp import transform_bounds
 
 from hmavel._types import BoolArray, FloatArray, Grid
 from hmavel.errors import ReadError
+from hmavel.lattice import window_around
 from hmavel.raster import open_raster
 from hmavel.raster_resample import resample
 
@@ -117,18 +117,7 @@ def read_relief(path: Path, over: Grid) -> tuple[FloatArray, Grid]:
     )
     grid = Grid(over.crs, Affine(RELIEF_PIXEL_M, 0, left, 0, -RELIEF_PIXEL_M, top), shape)
     with open_raster(path) as reader:
-        west, south, east, north = transform_bounds(grid.crs, reader.grid.crs, *grid.bounds)
-        full = reader.grid
-        row, col = math.floor(full.row(north)) - 2, math.floor(full.col(west)) - 2
-        end_row, end_col = math.ceil(full.row(south)) + 3, math.ceil(full.col(east)) + 3
-        row, col = max(row, 0), max(col, 0)
-        rows, cols = min(end_row, full.shape[0]) - row, min(end_col, full.shape[1]) - col
-        height = np.full((1, 1), np.nan, np.float32)
-        if rows > 0 and cols > 0:
-            values, part = reader.read(window=full.crop(row, col, rows, cols))
-            height = values.astype(np.float32)
-            if reader.nodata is not None:
-                height[values == reader.nodata] = np.nan
+        height, part = reader.read_known(window=window_around(reader.grid, grid, margin=2))
     if not np.isfinite(height).any():
         raise ReadError(
             "read", path, expected="heights around the glacier", got="none there",

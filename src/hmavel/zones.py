@@ -14,7 +14,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from hmavel._types import BoolArray, Grid, Scene, SceneMask
 from hmavel.classes import Thresholds
-from hmavel.cogrid import footprint
+from hmavel.lattice import window_around
 from hmavel.mask import classify
 from hmavel.raster_resample import resample
 
@@ -40,7 +40,7 @@ def classify_in(scene: Scene, window: Grid, thresholds: Thresholds) -> SceneMask
     """
     if scene.grid.crs == window.crs:
         return classify(scene, window, thresholds)
-    mask = classify(scene, footprint(scene.grid, window), thresholds)
+    mask = classify(scene, window_around(scene.grid, window), thresholds)
     target = _pixels(window, mask.grid.pixel)
 
     def wide(pixels: BoolArray) -> BoolArray:
