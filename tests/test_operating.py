@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,22 +77,22 @@ def copy(finished, tmp_path):
     return tmp_path / "copy" / "my.toml", tmp_path / "copy" / "out"
 
 
-def products(folder):
+def products(folder, kinds=(".tif", ".nc")):
     """Product -> its bytes; NetCDF and mosaics too. The logs tell of times."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.suffix in (".tif", ".nc") and path.is_file()
+        if path.suffix in kinds and path.is_file() and "log" not in path.parts
     }
 
 
 def same_products(folder, other):
-    """Compare products; provenance names the run's own folder, so only rasters of pairs."""
-    one, two = products(folder), products(other)
+    """Compare all products, tables and records to the byte: only the logs tell of times."""
+    kinds = (".tif", ".nc", ".csv", ".json")
+    one, two = products(folder, kinds), products(other, kinds)
+    assert {Path(path).suffix for path in one} == set(kinds)
     assert set(one) == set(two)
-    pairs = [name for name in one if "/pairs/" in name]
-    assert pairs
-    assert all(one[name] == two[name] for name in pairs)
+    assert [name for name in one if one[name] != two[name]] == []
 
 
 def hidden(folder):
@@ -288,38 +290,57 @@ def test_sigterm_ends_it_soon_and_the_same_command_resumes(finished, settings, t
     assert hidden(out) == []
 
 
-def killed_and_resumed(settings, folder, kills, seed):
-    """Kill drivers and workers at random moments until a run comes through; its folder."""
-    rng = random.Random(seed)
-    toml, out = folder / "my.toml", folder / "out"
-    toml.write_text(settings)
+def made_once(out):
+    """Every pair was matched once, over all runs: only what was in flight is done again."""
+    lines = [line.split("\t") for path in out.glob("log/*/*.tsv")
+             for line in path.read_text().splitlines()]  # fmt: skip
+    made = Counter(item for _, kind, item, state, *_ in lines
+                   if kind == "pair" and state in ("used", "rejected"))  # fmt: skip
+    return max(made.values(), default=1) == 1
+
+
+def strike(process, rng):
+    """Kill the driver or one of its processes."""
     import psutil
 
-    for _ in range(kills):
-        process = start(toml, "--jobs", "2", "-q")
-        try:
-            process.wait(rng.uniform(0.5, 9.0))
-        except subprocess.TimeoutExpired:
-            family = psutil.Process(process.pid).children(recursive=True)
-            victim = rng.choice([process, process, *family])
-            victim.kill()
-            if victim is not process:  # the run goes on without that worker
-                process.wait(120)
-        process.wait(60)
-        process.stderr.close()
-    time.sleep(1.5)  # the workers of a killed driver notice
-    result = workflow.run(config.load(toml), jobs=1)
-    assert result.failures == []
-    return out
+    family = psutil.Process(process.pid).children(recursive=True)
+    victim = rng.choice([process, process, *family])
+    with contextlib.suppress(psutil.NoSuchProcess):
+        victim.kill()
+    if victim is process:  # its workers notice and end
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert alive == []
 
 
 @pytest.mark.slow
 def test_killed_at_random_it_comes_to_the_same(finished, settings, tmp_path):
-    """``HMAVEL_KILLS=200`` for the long form."""
-    kills = int(os.environ.get("HMAVEL_KILLS", "6"))
-    out = killed_and_resumed(settings, tmp_path, kills=kills, seed=1)
-    same_products(finished / "out", out)
-    assert hidden(out) == []
+    """``HMAVEL_KILLS=200`` for the long form.
+
+    Whenever a run comes to its end, its bytes are compared and all begins anew, so that the
+    kills fall into work and not into the skipping of it.
+    """
+    kills, rng = int(os.environ.get("HMAVEL_KILLS", "6")), random.Random(1)
+    toml, out = tmp_path / "my.toml", tmp_path / "out"
+    toml.write_text(settings)
+    struck = ended = 0
+    while struck < kills or not ended:
+        process = start(toml, "--jobs", rng.choice("12"), "-q")
+        moment = rng.uniform(0.3, 9.0) if struck < kills else 300
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            strike(process, rng)
+            struck += 1
+        _, said = process.communicate(timeout=120)
+        if process.returncode == -signal.SIGKILL:
+            continue
+        assert process.returncode == 0, said.decode()
+        ended += 1
+        same_products(finished / "out", out)
+        assert made_once(out)
+        assert hidden(out) == []
+        shutil.rmtree(out)
+    sys.stderr.write(f"{struck} kills, {ended} runs that came to their end\n")
 
 
 # ---- disks ---------------------------------------------------------------------------------
@@ -335,6 +356,15 @@ def small_disk(tmp_path):
         pytest.skip("mounting needs rights that are not given here")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.slow
+def test_threads_within_processes_do_not_show(finished, settings, tmp_path):
+    toml = tmp_path / "my.toml"
+    toml.write_text(settings + '[run]\njobs = 5\nmemory = "12G"\n')  # 2 processes of 2 threads
+    result = workflow.run(config.load(toml))
+    assert result.failures == []
+    same_products(finished / "out", tmp_path / "out")
 
 
 @pytest.mark.slow

@@ -18,7 +18,6 @@ from hmavel.spill import remove_left_over
 from hmavel.verdict import nothing_used, pair_row
 
 if TYPE_CHECKING:
-    from hmavel.errors import HmavelError
     from hmavel.itslive import PairStack
     from hmavel.outcome import Row
     from hmavel.pairing import PairChoice
@@ -95,7 +94,7 @@ def _process_glacier(
             failures += unread
             rows += rows_of(other, site)
     if not used and (other is None or len(other.start) == 0):
-        failures.append(_failure(f"glacier {site.id}", nothing_used(site.id, rows)))
+        failures.append(Failure.of(f"glacier {site.id}", nothing_used(site.id, rows)))
         return GlacierResult(site.id, rows, folder, 0, made, "", failures)
     compose = partial(
         compose_glacier, glacier, used=used, other=other, folder=folder, config=config,
@@ -106,7 +105,3 @@ def _process_glacier(
         failures.append(months)
         return GlacierResult(site.id, rows, folder, 0, made, "", failures)
     return GlacierResult(site.id, rows, folder, months[1], made, months[0], failures)
-
-
-def _failure(item: str, error: HmavelError) -> Failure:
-    return Failure(item, str(error), type(error).__name__)

@@ -9,7 +9,7 @@ import numpy as np
 
 from hmavel import __version__, state
 from hmavel._types import DAYS_PER_YEAR
-from hmavel.config import as_json
+from hmavel.config import as_json, product_options
 from hmavel.consistency import doubtful
 from hmavel.joined import facts_of, join, source_of
 from hmavel.month import Months, compose_months
@@ -95,7 +95,7 @@ def compose_glacier(
             composed["vx"], composed["vy"], site.grid, domain=site.ice, name=site.id
         )
         inputs = {
-            "configuration": as_json(config), "pairs": len(start), state.KEY: expected,
+            "configuration": product_options(config), "pairs": len(start), state.KEY: expected,
             "scene_sigma_m": list(shared),
         }  # fmt: skip
         if other is not None:

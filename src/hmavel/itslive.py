@@ -190,7 +190,7 @@ def read_granules(
                 _same_lattice(path, read[0].grid, one.grid)
         except HmavelError as error:
             logger.warning("%s", error)
-            failures.append(Failure(f"granule {path}", str(error), type(error).__name__))
+            failures.append(Failure.of(f"granule {path}", error))
         else:
             read.append(one)
     if not read:
@@ -227,14 +227,14 @@ def read_pairs(
                 stacks.append(read_cube(path, window=window))
             except HmavelError as error:
                 logger.warning("%s", error)
-                failures.append(Failure(f"cube {path}", str(error), type(error).__name__))
+                failures.append(Failure.of(f"cube {path}", error))
     if granules:
         try:
             stack, refused = read_granules(granules, window=window)
             stacks.append(stack)
             failures += refused
         except ReadError as error:
-            failures.append(Failure("granules", str(error), type(error).__name__))
+            failures.append(Failure.of("granules", error))
     if not stacks:
         raise ReadError(
             "itslive", ", ".join(map(str, paths)), expected="a datacube or granules",
@@ -247,7 +247,7 @@ def read_pairs(
             _same_lattice("the second source", first.grid, other.grid)
             usable.append(other)
         except GridMismatchError as error:
-            failures.append(Failure("itslive", str(error), type(error).__name__))
+            failures.append(Failure.of("itslive", error))
     joined = _joined(usable)
     times = np.stack([joined.start, joined.end], axis=1).astype(np.int64)
     _, unique = np.unique(times, axis=0, return_index=True)

@@ -40,6 +40,14 @@ class Failure:
         """Give the line of the list of failures."""
         return f"{self.item}: {self.reason}"
 
+    @classmethod
+    def of(cls, item: str, error: Exception) -> Failure:
+        """Return the failure of an item that an exception tells of."""
+        reason = str(error)
+        if not isinstance(error, HmavelError):  # its message alone may say nothing: KeyError
+            reason = f"{type(error).__name__}: {error}".strip().rstrip(":")
+        return cls(item, reason, type(error).__name__)
+
 
 @dataclass(frozen=True)
 class _Attempt(Generic[Item, Result]):
@@ -55,11 +63,10 @@ class _Attempt(Generic[Item, Result]):
         try:
             return index, self.function(item)
         except HmavelError as error:
-            return index, Failure(self.name(item), str(error), type(error).__name__)
+            return index, Failure.of(self.name(item), error)
         except Exception as error:  # one bad item never ends a run
             logger.debug("%s", self.name(item), exc_info=True)
-            reason = f"{type(error).__name__}: {error}".strip().rstrip(":")
-            return index, Failure(self.name(item), reason, type(error).__name__)
+            return index, Failure.of(self.name(item), error)
 
 
 _watching = threading.Event()
@@ -136,7 +143,7 @@ def map(  # noqa: A001 - reads as parallel.map(...)
             answers = run_on(cluster, attempt, items)
         for index, result in answers:
             if isinstance(result, HmavelError):
-                result = Failure(name(items[index]), str(result), type(result).__name__)
+                result = Failure.of(name(items[index]), result)
             done[index] = result
             if isinstance(result, Failure):
                 logger.warning("failed: %s", result)

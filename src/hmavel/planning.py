@@ -118,7 +118,7 @@ def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan
             catalogue.plan_pairs(glacier.id, planned.pairs)
             glaciers.append(planned)
         except HmavelError as error:
-            failures.append(Failure(f"glacier {glacier.id}", str(error), type(error).__name__))
+            failures.append(Failure.of(f"glacier {glacier.id}", error))
     if not glaciers and not failures:
         raise _outside(chosen, scenes)
     for note in notes:
@@ -181,7 +181,7 @@ def _plan_alone(config: Config, clock: Clock) -> Plan:
         try:
             site = _site(glacier, inventory, epsg, config)
         except HmavelError as error:
-            failures.append(Failure(f"glacier {glacier.id}", str(error), type(error).__name__))
+            failures.append(Failure.of(f"glacier {glacier.id}", error))
         else:
             glaciers.append(GlacierPlan(site, [], [], []))
     return Plan(config.output.folder, glaciers, 0, failures)

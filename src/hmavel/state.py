@@ -91,18 +91,18 @@ def intact(record: Mapping[str, Any], folder: Path) -> bool:
         return False
 
 
-def damaged(record: Mapping[str, Any], folder: Path) -> list[tuple[Path, str]]:
-    """Return the files of a record that are not as they were written, and what is wrong."""
+def damaged(record: Mapping[str, Any], folder: Path) -> list[tuple[Path, str, str]]:
+    """Return (file, expected, got) of each file of a record that is not as it was written."""
     found = []
     for name, (size, digest) in record.get(SUMS, {}).items():
         path = folder / name
         try:
             if path.stat().st_size != size:
-                found.append((path, f"{size} bytes, got {path.stat().st_size}"))
+                found.append((path, f"{size} bytes", f"{path.stat().st_size}"))
             elif (now := checksum(path)) != digest:
-                found.append((path, f"the checksum {digest[:12]}..., got {now[:12]}..."))
+                found.append((path, f"the checksum {digest[:12]}...", f"{now[:12]}..."))
         except OSError as error:
-            found.append((path, f"a file, got: {error.strerror}"))
+            found.append((path, "a file", error.strerror or str(error)))
     return found
 
 

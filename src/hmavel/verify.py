@@ -70,13 +70,10 @@ def verify_run(folder: Path, *, sample: int = 3, seed: int = 0, mend: bool = Fal
         record = state.read_record(path)
         files += len(record.get(state.SUMS, {}))
         wrong = state.damaged(record, path.parent)
-        for file, what in wrong:
-            expected, got = what.split(", got", 1)
+        for file, expected, got in wrong:
             hint = "run hmavel verify --mend, then the run again"
-            error = ReadError(
-                "verify", file, expected=expected, got=got.lstrip(": "), hint=hint
-            )
-            failures.append(Failure(f"file {file}", str(error), "ReadError"))
+            error = ReadError("verify", file, expected=expected, got=got, hint=hint)
+            failures.append(Failure.of(f"file {file}", error))
         if wrong and mend:
             path.unlink()
         if path.parent.name == "pairs" and record.get("state") == "used" and not wrong:

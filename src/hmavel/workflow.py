@@ -22,7 +22,7 @@ import numpy as np
 from hmavel import __version__, glacier_chain, journal, parallel, run_lock, spread, state
 from hmavel.atomic import sweep, write_text
 from hmavel.cluster import Cluster
-from hmavel.config import as_json, to_toml
+from hmavel.config import product_options, to_toml
 from hmavel.memory import parse as memory_bytes
 from hmavel.outcome import (
     FAILURE_COLUMNS,
@@ -182,7 +182,10 @@ def _mosaics(
     record.unlink(missing_ok=True)
     sources = [open_months(result.folder) for result in glaciers]
     months = sorted({np.datetime64(month) for source in sources for month in source.months})
-    inputs = {"configuration": as_json(config), "glaciers": [g.id for g in glaciers]}
+    inputs = {
+        "configuration": product_options(config),
+        "glaciers": {glacier.id: glacier.state for glacier in glaciers},
+    }
     made = parallel.map(
         lambda month: write_region(record.parent, sources, months=[month], provenance=inputs),
         months, jobs=jobs, label="mosaics", name=lambda month: f"mosaic {month}",
@@ -190,7 +193,7 @@ def _mosaics(
     failures = [result for result in made if isinstance(result, Failure)]
     regions = [result for result in made if not isinstance(result, Failure)]
     failures += [
-        Failure(f"mosaic {month}, {glacier}", str(error), type(error).__name__)
+        Failure.of(f"mosaic {month}, {glacier}", error)
         for region in regions
         for glacier, month, error in region.failures
     ]

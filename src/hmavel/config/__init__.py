@@ -8,7 +8,7 @@ given to ``hmavel run`` again.
 from hmavel.config.archive import Glaciers, Input, Scenes
 from hmavel.config.products import ItsLive, Months, Output, Run
 from hmavel.config.selection import Mask, Pairs, Screening
-from hmavel.config.toml import as_json, template, to_toml
+from hmavel.config.toml import as_json, product_options, template, to_toml
 from hmavel.config.velocity import Bias, Correlate, Gates, Uncertainty
 from hmavel.config.whole import Config, from_dict, load
 
@@ -31,6 +31,7 @@ __all__ = [
     "as_json",
     "from_dict",
     "load",
+    "product_options",
     "template",
     "to_toml",
 ]

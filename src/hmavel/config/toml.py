@@ -37,6 +37,14 @@ def as_json(config: Stage) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
+def product_options(config: Config) -> dict[str, Any]:
+    """Return what a product may depend on, as plain JSON values.
+
+    Not how the work was spread nor where the products went: neither shows in them.
+    """
+    return config.model_dump(mode="json", exclude={"run": True, "output": {"folder"}})
+
+
 def _to_toml(config: Config, *, comments: bool) -> str:
     lines: list[str] = []
     for section, field in type(config).model_fields.items():
