@@ -71,6 +71,31 @@ def test_a_worker_that_is_replaced_for_its_memory_does_not_hang_the_run():
     subprocess.run([sys.executable, "-W", "error", "-c", GROW], check=True, timeout=90)
 
 
+ORPHANS = """
+import time
+from hmavel import parallel
+
+def tell(x):
+    print(x, flush=True)
+    time.sleep(60)
+
+parallel.map(tell, [1, 2], jobs=2, workers="processes")
+"""
+
+
+def test_workers_end_with_a_driver_that_is_killed():
+    import psutil
+
+    process = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE)
+    process.stdout.readline()  # one has a task, the other may not have got so far
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2
+    process.kill()
+    process.communicate(timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert alive == []
+
+
 def test_threads_share_memory_and_run_together():
     barrier = threading.Barrier(2, timeout=20)  # breaks unless two items run at a time
     results = parallel.map(lambda _: barrier.wait() in (0, 1), [0, 1], jobs=2)

@@ -55,11 +55,8 @@ class _Attempt(Generic[Item, Result]):
 
     function: Callable[[Item], Result]
     name: Callable[[Item], str]
-    worker: bool = False  #: it is called in a process of its own
 
     def __call__(self, index: int, item: Item) -> tuple[int, Result | Failure]:
-        if self.worker:
-            _end_with_parent()
         try:
             return index, self.function(item)
         except HmavelError as error:
@@ -69,23 +66,19 @@ class _Attempt(Generic[Item, Result]):
             return index, Failure.of(self.name(item), error)
 
 
-_watching = threading.Event()
+def _end_with(driver: int) -> None:
+    """See to it that this worker does not outlive a driver that was killed.
 
-
-def _end_with_parent() -> None:
-    """See to it that this worker does not outlive a driver that was killed."""
-    if _watching.is_set():
-        return
-    _watching.set()
-    parent = os.getppid()
+    Called before its first task: one that has got none would wait for minutes.
+    """
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == driver:
             time.sleep(0.5)
         discard_live()
         os._exit(1)
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    threading.Thread(target=watch, name="driver-watch", daemon=True).start()
 
 
 def cores() -> int:
@@ -131,8 +124,7 @@ def map(  # noqa: A001 - reads as parallel.map(...)
         ``KeyboardInterrupt`` and its like pass through.
     """
     jobs = min(cores() if jobs <= 0 else jobs, max(len(items), 1))
-    alone = workers == "processes" and jobs > 1 and cluster is None
-    attempt = _Attempt(function, name, worker=alone)
+    attempt = _Attempt(function, name)
     done: dict[int, Result | Failure] = {}
     with _progress(label, len(items) if label else 0) as progress:
         todo = list(enumerate(items))
@@ -196,13 +188,16 @@ def _pool(
 ) -> Iterator[tuple[int, Result | Failure]]:
     from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped]
 
+    options: dict[str, Any] = {}
     if backend == "loky":
         # loky replaces a worker that has grown by 300 MB and warns in a thread of its own:
         # where warnings are errors that thread would die, and this one wait for ever.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-    # A worker's own BLAS threads would fight over the cores that the jobs already fill.
-    inner = {"inner_max_num_threads": 1} if backend == "loky" else {}
-    with parallel_config(backend=backend, n_jobs=jobs, **inner):
+        # A worker's own BLAS threads would fight over the cores that the jobs already fill.
+        options = {
+            "inner_max_num_threads": 1, "initializer": _end_with, "initargs": (os.getpid(),),
+        }  # fmt: skip
+    with parallel_config(backend=backend, n_jobs=jobs, **options):
         yield from Parallel(return_as="generator_unordered", batch_size=1)(
             delayed(attempt)(index, item) for index, item in todo
         )
