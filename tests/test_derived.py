@@ -8,7 +8,7 @@ import networks as nw
 import numpy as np
 import pytest
 
-from hmavel.derived import annual_means, anomalies, season_and_trend
+from hmavel.derived import annual_means, anomalies, season_and_trend, summary
 from hmavel.month import compose_months
 from hmavel.month_kernel import Hyperparameters
 
@@ -139,3 +139,36 @@ def test_one_cell():
     assert annual_means(m).v.shape == (4,)
     assert season_and_trend(m).trend.shape == ()
     assert anomalies(m).v.shape == m.v.shape
+
+
+def test_a_summary_by_blocks_is_that_of_the_whole():
+    """300 cells are two blocks; the months wanted reach beyond those of the pairs."""
+    sim = nw.simulate(["season"], 3, cells=300, pairs=80, last="2017-06-01")
+    months = np.arange("2012-12", "2017-10", dtype="M8[M]")
+    given = (sim.v.reshape(-1, 15, 20), sim.sigma.reshape(-1, 15, 20), sim.start, sim.end)
+    options = {"months": months, "hyperparameters": PRIOR}
+    m = compose_months(*given, covariance=True, **options)
+    by_blocks = compose_months(*given, summary=summary, **options)
+    assert by_blocks.covariance is None
+    whole = summary(m)
+    assert set(by_blocks.summary) == set(whole)
+    for name, values in whole.items():
+        np.testing.assert_allclose(by_blocks.summary[name], values, err_msg=name, rtol=1e-6)
+    assert np.isfinite(whole["wave"]).mean() > 0.9
+    nothing = compose_months(
+        np.full((1, 2, 2), np.nan), 1.0, sim.start[:1], sim.end[:1], summary=summary, **options
+    )
+    assert np.isnan(nothing.summary["wave"]).all()
+    assert nothing.summary["wave"].shape == (4, 2, 2)
+
+
+def test_the_error_of_an_anomaly_is_that_of_the_whole_sum(composed):
+    m, _ = composed
+    found, covariance = anomalies(m), m.covariance[:, :, 2, 3]
+    calendar = m.months.astype(int) % 12
+    for k in (0, 17, 40):
+        w = np.where(calendar == calendar[k], -1.0, 0)
+        w /= -w.sum()
+        w[k] += 1
+        assert found.v[k, 2, 3] == pytest.approx(w @ m.v[:, 2, 3])
+        assert found.sigma[k, 2, 3] == pytest.approx(np.sqrt(w @ covariance @ w))

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import xarray as xr
 from affine import Affine
+from cf_check import faults
 from rasterio.crs import CRS
 from rio_cogeo.cogeo import cog_validate
 
@@ -114,6 +115,11 @@ def test_the_cube_opens_in_xarray_with_time_place_and_values(written):
         assert cube["flag"][3].min() == 2
         assert cube["flag"].dtype == np.int8  # CF 1.8 has no unsigned types
         assert cube["vx"].filters()["zlib"]
+
+
+def test_the_cube_keeps_to_the_conventions(written):
+    folder, _, _ = written
+    assert faults(folder / "velocity.nc") == []
 
 
 def test_gdal_puts_the_cube_where_the_geotiffs_are(written):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from hmavel._types import DAYS_PER_YEAR, BoolArray, FloatArray, TimeArray
 from hmavel.month import Months
 
+#: Two years: with fewer months there is no telling season from trend.
+LEAST_FOR_TREND = 24
 #: A year with fewer months than this has no mean: what is missing is a season.
 LEAST_MONTHS = 9
 _TURN = 2 * np.pi
@@ -47,6 +50,21 @@ class SeasonAndTrend:
     sigma_phase_days: FloatArray  #: 1 sigma, at most that of a phase that is not known, 105 d
     #: Chance of such an amplitude or a larger one where there is no season.
     p_no_season: FloatArray
+
+
+@dataclass(frozen=True)
+class LineAndWave:
+    """The line and the wave by their linear coefficients; of two components they add up."""
+
+    coefficients: FloatArray  #: (4[, rows, cols]): mean, trend, cosine, sine; m/yr
+    covariance: FloatArray  #: (4, 4[, rows, cols])
+
+    def described(self) -> SeasonAndTrend:
+        """Return amplitude and phase, too, with the errors of all."""
+        shape = self.coefficients.shape[1:]
+        spread = np.moveaxis(self.covariance.reshape(4, 4, -1), -1, 0)
+        found = _wave(self.coefficients.reshape(4, -1), spread)
+        return SeasonAndTrend(*(row.reshape(shape) for row in found))
 
 
 @dataclass(frozen=True)
@@ -109,23 +127,34 @@ def season_and_trend(m: Months) -> SeasonAndTrend:
     ``sigma_amplitude^2 / (2 amplitude)``; ``p_no_season`` tells a season from that. Its errors
     are to first order.
     """
+    return line_and_wave(m).described()
+
+
+def line_and_wave(m: Months) -> LineAndWave:
+    """Return the numbers behind `season_and_trend`, which are linear in the months.
+
+    Parameters
+    ----------
+    m
+        As ``compose_months(..., covariance=True)`` returns it.
+    """
     v, covariance, shape = _cells(m)
     time = (m.months - m.months[0]).astype(float) / 12
     # The middle of a month, as a time of year.
     phase = _TURN * ((m.months.astype(int) % 12) + 0.5) / 12
     design = np.stack([np.ones(len(v)), time, np.cos(phase), np.sin(phase)], axis=1)
-    out = np.full((9, v.shape[1]), np.nan)
+    out = np.full((4, v.shape[1]), np.nan)
+    spread = np.full((4, 4, v.shape[1]), np.nan)
     for known, cells in _alike(v):
-        if known.sum() < 24:
+        if known.sum() < LEAST_FOR_TREND:
             continue
         x = design[known].copy()
         x[:, 1] -= x[:, 1].mean()
-        weight = np.zeros((4, len(v)))
-        weight[:, known] = np.linalg.pinv(x)
-        found = weight @ v[:, cells] if known.all() else weight[:, known] @ v[known][:, cells]
-        spread = weight @ covariance[cells] @ weight.T
-        out[:, cells] = _wave(found, spread)
-    return SeasonAndTrend(*(row.reshape(shape) for row in out))
+        weight = np.linalg.pinv(x)
+        of_known = covariance[np.ix_(cells, known, known)]
+        out[:, cells] = weight @ v[np.ix_(known, cells)]
+        spread[:, :, cells] = np.moveaxis(weight @ of_known @ weight.T, 0, -1)
+    return LineAndWave(out.reshape(4, *shape), spread.reshape(4, 4, *shape))
 
 
 def anomalies(m: Months) -> Anomalies:
@@ -150,13 +179,33 @@ def anomalies(m: Months) -> Anomalies:
         mean[np.ix_(some, cells)], mean_error[np.ix_(some, cells)] = _applied(
             average[some], v, covariance, cells
         )
-        twice = known & (count[calendar] > 1)
-        weight = (np.eye(n) - same @ average)[twice]
-        out[np.ix_(twice, cells)], error[np.ix_(twice, cells)] = _applied(
-            weight, v, covariance, cells
-        )
+        twice = np.flatnonzero(known & (count[calendar] > 1))
+        own = calendar[twice]
+        out[np.ix_(twice, cells)] = v[np.ix_(twice, cells)] - mean[np.ix_(own, cells)]
+        # var(v - mean) by its three parts: the full product would cost n^2 as much.
+        used = np.flatnonzero(known)
+        with_mean = average[:, used] @ covariance[np.ix_(cells, used, twice)]
+        variance = covariance[np.ix_(cells, twice, twice)].diagonal(axis1=1, axis2=2).T
+        variance = variance - 2 * with_mean[:, own, np.arange(len(twice))].T
+        variance += mean_error[np.ix_(own, cells)] ** 2
+        error[np.ix_(twice, cells)] = np.sqrt(np.maximum(variance, 0))
     fields = (out, error, mean, mean_error)
     return Anomalies(m.months, *(x.reshape(-1, *shape) for x in fields))
+
+
+def summary(m: Months) -> dict[str, NDArray[Any]]:
+    """Return all that this module derives of a component, by name; arrays (..., cells).
+
+    What ``compose_months(..., summary=summary)`` computes of each block of cells while their
+    covariance is in memory, and what ``flow_summary`` joins for two components.
+    """
+    year, fit, odd = annual_means(m), line_and_wave(m), anomalies(m)
+    return {
+        "annual": year.v, "annual_sigma": year.sigma, "annual_months": year.months,
+        "annual_measured": year.measured, "wave": fit.coefficients,
+        "wave_covariance": fit.covariance, "anomaly": odd.v, "anomaly_sigma": odd.sigma,
+        "climatology": odd.climatology, "climatology_sigma": odd.sigma_climatology,
+    }  # fmt: skip
 
 
 def _cells(m: Months) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:

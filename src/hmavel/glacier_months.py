@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmavel import __version__, state
+from hmavel import __version__, derived, state
 from hmavel._types import DAYS_PER_YEAR
 from hmavel.config import as_json, product_options
 from hmavel.consistency import doubtful
 from hmavel.joined import facts_of, join, source_of
 from hmavel.month import Months, compose_months
 from hmavel.pair_stack import KEPT, MORE, read_pairs, shared_sigma
-from hmavel.product import combine, write_months
+from hmavel.product import combine, combine_derived, write_derived, write_months
+from hmavel.product.derived_files import FILES as DERIVED_FILES
 from hmavel.product.field import BLANK
 from hmavel.resolution import Gain, fit_gain, stretch
 from hmavel.shared_error import match_part
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from hmavel._types import BoolArray, FloatArray, TimeArray
     from hmavel.config import Config
@@ -57,6 +60,10 @@ def compose_glacier(
         sorted(row[state.KEY] for row in used), shared,
         [as_json(config.itslive), facts_of(config.itslive.sources)] if other else [],
     )
+    # The overlap's months have no covariance that anything could be derived with.
+    wants_derived = config.output.derived and config.months.method != "overlap"
+    if not wants_derived:
+        expected = state.fingerprint(expected, "no derived files")
     record = folder / "months.json"
     before = state.read_record(record)
     if state.is_done(record, expected, [folder / name for name in before.get("files", [])]):
@@ -83,11 +90,15 @@ def compose_glacier(
                 stack[axis], alone, start, end, months=months,
                 method=config.months.method, scene_sigma=scene_sigma,
                 smoothness=config.months.smoothness, jobs=jobs,
+                summary=derived.summary if wants_derived else None,
             )
             composed[axis] = _spread(on_ice, site.ice)
+        common = None
         if gain is not None:
             cells = config.correlate.window // config.correlate.step
-            composed["vx"], composed["vy"] = gain.on_grid(site.ice).widen(
+            on_grid = gain.on_grid(site.ice)
+            common = on_grid.relative_error(cells)
+            composed["vx"], composed["vy"] = on_grid.widen(
                 composed["vx"], composed["vy"], window=cells
             )
     with clock.stage("write"):
@@ -102,8 +113,15 @@ def compose_glacier(
             inputs |= source_of(other, len(used))
             inputs["scene_sigma_m"] = [m.scene_sigma for m in composed.values()]
         files = write_months(folder, field, inputs)
-        for stale in set(folder.glob("velocity_*.tif")) - set(files):
-            stale.unlink()  # months that a former configuration asked for
+        if wants_derived:
+            more = combine_derived(
+                composed["vx"], composed["vy"], site.grid, domain=site.ice,
+                relative_error=common, name=site.id,
+            )
+            files += write_derived(folder, more, inputs)
+        for pattern in ("velocity_*.tif", *DERIVED_FILES):
+            for stale in set(folder.glob(pattern)) - set(files):
+                stale.unlink()  # what a former configuration asked for
         state.write_record(
             record, expected, files=[file.name for file in files],
             **{state.SUMS: state.sums(files)},
@@ -151,12 +169,18 @@ def _spread(months: Months, ice: BoolArray) -> Months:
     """Put the months of the cells on ice, (..., 1, cells), back on their grid."""
     elsewhere = {"count": 0, "flag": BLANK, "cell_class": -1}
     cells = (1, int(ice.sum()))
+
+    def on_grid(name: str, values: NDArray[Any]) -> NDArray[Any]:
+        shape = (*values.shape[:-2], *ice.shape)
+        otherwise = elsewhere.get(name, 0 if values.dtype.kind == "i" else np.nan)
+        out = np.full(shape, otherwise, values.dtype)
+        out[..., ice] = values[..., 0, :]
+        return out
+
     spread: dict[str, Any] = {}
     for field in fields(months):
         values = getattr(months, field.name)
         if isinstance(values, np.ndarray) and values.shape[-2:] == cells:
-            shape = (*values.shape[:-2], *ice.shape)
-            out = np.full(shape, elsewhere.get(field.name, np.nan), values.dtype)
-            out[..., ice] = values[..., 0, :]
-            spread[field.name] = out
+            spread[field.name] = on_grid(field.name, values)
+    spread["summary"] = {name: on_grid(name, a) for name, a in months.summary.items()}
     return replace(months, **spread)

@@ -7,9 +7,8 @@ months, seen through the overlaps of the pairs), ``month_smooth`` and ``month_ov
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -59,6 +58,12 @@ class Months:
     smoothness: float | None  #: what was used (smooth)
     scene_sigma: float  #: what was used, m
     covariance: FloatArray | None  #: (n_months, n_months[, rows, cols]), when asked for
+    #: What the function ``summary`` made of the cells, (...[, rows, cols]) by name.
+    summary: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+#: Made of some cells' months, with their covariance: arrays whose last axis is the cells.
+Summary = Callable[[Months], Mapping[str, NDArray[Any]]]
 
 
 @overload
@@ -91,6 +96,7 @@ def compose_months(
     smoothness: float | None = ...,
     hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None = ...,
     covariance: bool = ...,
+    summary: Summary | None = ...,
     jobs: int = ...,
 ) -> Months: ...
 
@@ -107,6 +113,7 @@ def compose_months(
     smoothness: float | None = None,
     hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None = None,
     covariance: bool = False,
+    summary: Summary | None = None,
     jobs: int = 1,
 ) -> Months | xr.Dataset:
     """Turn the velocities of many overlapping pairs into one per month.
@@ -139,6 +146,10 @@ def compose_months(
         the cells by marginal likelihood.
     covariance
         Whether to return the full covariance of each cell's months: n_months^2 numbers a cell.
+    summary
+        A function of the months of some cells, with their covariance, that is applied to a
+        block of them at a time: what needs the covariance without keeping it
+        (``derived.summary``). Not with DataArrays.
     jobs
         Processes; 0 = one per core.
 
@@ -173,6 +184,10 @@ def compose_months(
     _check_options(method, scene_sigma, smoothness, hyperparameters)
     wanted = None if months is None else _increasing_months(months)
     if is_labelled(v):
+        if summary is not None:
+            raise ValueError(
+                "month summary: expected None with DataArrays, got a function; pass arrays"
+            )
         dates = [np.asarray(v[t] if isinstance(t, str) else t) for t in (start, end)]
         return compose_labelled(
             compose_months, v, sigma, start, end,
@@ -204,7 +219,9 @@ def compose_months(
                 "pass months= to get blank months"
             )
         blank = BlockMonths.blank(len(wanted), v2.shape[1], covariance)
-        return _shaped(blank, wanted, shape, method)
+        of_none = _Work(None, summary, wanted, np.arange(0), False)
+        made = of_none.summed(BlockMonths.blank(0, v2.shape[1], True))
+        return _shaped(blank, wanted, shape, method, summary=made)
     network = whole if used.all() else pair_network(start[used], end[used])
     if not used.all():
         v2, sigma2 = v2[used], sigma2[used]
@@ -222,15 +239,15 @@ def compose_months(
         scene_errors(network, scene_sigma or 0.0, shared=False),
         smoothness=smoothness,
         keep=offset[there],
-        covariance=covariance,
+        covariance=covariance or summary is not None,
     )
     if isinstance(hyperparameters, Hyperparameters):
         hyperparameters = (hyperparameters,)
     fixed = None if hyperparameters is None else tuple(hyperparameters)
     shared = learn(shared, v2, sigma2, fixed)
     out = BlockMonths.blank(len(wanted), v2.shape[1], covariance)
-    _fill(out, there, shared, v2, sigma2, jobs)
-    return _shaped(out, wanted, shape, method, shared)
+    made = _fill(out, _Work(shared, summary, wanted, there, covariance), v2, sigma2, jobs)
+    return _shaped(out, wanted, shape, method, shared, summary=made)
 
 
 def _check_options(
@@ -304,24 +321,49 @@ def _increasing_months(months: ArrayLike) -> TimeArray:
     return wanted
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is done with a block of cells, in a worker."""
+
+    shared: Shared | None
+    summary: Summary | None
+    wanted: TimeArray
+    there: NDArray[np.intp]  #: which of the wanted months the network has
+    covariance: bool  #: whether it is handed back
+
+    def __call__(
+        self, item: tuple[FloatArray, FloatArray]
+    ) -> tuple[BlockMonths, Mapping[str, NDArray[Any]]]:
+        assert self.shared is not None
+        block = block_months(self.shared, *item)
+        made = self.summed(block)
+        return (block if self.covariance else replace(block, covariance=None)), made
+
+    def summed(self, block: BlockMonths) -> Mapping[str, NDArray[Any]]:
+        """Return what the summary makes of a block, whose other months are blank."""
+        if self.summary is None:
+            return {}
+        cells = block.v.shape[1]
+        whole = BlockMonths.blank(len(self.wanted), cells, True)
+        whole.put(block, self.there, np.arange(cells))
+        method = "" if self.shared is None else self.shared.method
+        return self.summary(_shaped(whole, self.wanted, (cells,), method, self.shared))
+
+
 def _fill(
-    out: BlockMonths,
-    there: NDArray[np.intp],
-    shared: Shared,
-    v: FloatArray,
-    sigma: FloatArray,
-    jobs: int,
-) -> None:
-    """Work through the cells, a block at a time, and write the months into ``out``."""
+    out: BlockMonths, work: _Work, v: FloatArray, sigma: FloatArray, jobs: int
+) -> dict[str, NDArray[Any]]:
+    """Work through the cells, a block at a time, write the months into ``out``, sum up."""
     cells = v.shape[1]
     parts = [np.arange(i, min(i + _BLOCK, cells)) for i in range(0, cells, _BLOCK)]
+    sums: list[Mapping[str, NDArray[Any]]] = []
     # The input of a few blocks at a time is copied and sent out; the rest stays where it is.
     batch = max(1, 4 * (parallel.cores() if jobs <= 0 else jobs))
     for first in range(0, len(parts), batch):
         some = parts[first : first + batch]
         slices = [slice(part[0], part[-1] + 1) for part in some]
         results = parallel.map(
-            partial(_work, shared),
+            work,
             [(v[:, s], sigma[:, s]) for s in slices],
             jobs=jobs,
             label="blocks of cells",
@@ -336,11 +378,10 @@ def _fill(
                     got=result.reason,
                     hint="look for velocities or sigmas that are orders of magnitude apart",
                 )
-            out.put(result, there, part)
-
-
-def _work(shared: Shared, item: tuple[FloatArray, FloatArray]) -> BlockMonths:
-    return block_months(shared, *item)
+            out.put(result[0], work.there, part)
+            sums.append(result[1])
+    names = sums[0] if sums else ()
+    return {name: np.concatenate([made[name] for made in sums], axis=-1) for name in names}
 
 
 def _shaped(
@@ -349,10 +390,11 @@ def _shaped(
     shape: tuple[int, ...],
     method: str,
     shared: Shared | None = None,
+    summary: Mapping[str, NDArray[Any]] | None = None,
 ) -> Months:
     """Give the cells their rows and columns back."""
 
-    def field(name: str) -> NDArray[Any]:
+    def part(name: str) -> NDArray[Any]:
         values: NDArray[Any] = getattr(out, name)
         return values.reshape(values.shape[:-1] + shape)
 
@@ -367,13 +409,14 @@ def _shaped(
         smoothness=None if shared is None else shared.smoothness,
         scene_sigma=0.0 if shared is None else shared.shared.sigma,
         covariance=cov,
-        cell_class=field("cell_class"),
-        v=field("v"),
-        sigma=field("sigma"),
-        count=field("count"),
-        shortest_days=field("shortest_days"),
-        flag=field("flag"),
-        next_correlation=field("next_correlation"),
-        overlap_mean=field("overlap_mean"),
-        overlap_median=field("overlap_median"),
+        cell_class=part("cell_class"),
+        v=part("v"),
+        sigma=part("sigma"),
+        count=part("count"),
+        shortest_days=part("shortest_days"),
+        flag=part("flag"),
+        next_correlation=part("next_correlation"),
+        overlap_mean=part("overlap_mean"),
+        overlap_median=part("overlap_median"),
+        summary={n: x.reshape(*x.shape[:-1], *shape) for n, x in (summary or {}).items()},
     )

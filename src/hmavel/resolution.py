@@ -99,6 +99,15 @@ class Gain:
             spread[field.name][ice] = getattr(self, field.name)[0]
         return Gain(**spread)
 
+    def relative_error(self, window: int) -> tuple[FloatArray, FloatArray]:
+        """Return what `widen` adds to x and y as a part of the speed, (rows, cols).
+
+        It is the same in all months, so that means, trends and amplitudes have it, too.
+        """
+        g_x, g_y = (_mean_around(np.square(g), window) for g in (self.x, self.y))
+        x, y = LEFT_OUT * np.sqrt(g_x), LEFT_OUT * np.sqrt(g_y)
+        return np.hypot(self.sigma_x, x), np.hypot(self.sigma_y, y)
+
     def widen(self, x: Months, y: Months, *, window: int) -> tuple[Months, Months]:
         """Add the correction's own error to the months' sigmas; all months of a cell share it.
 

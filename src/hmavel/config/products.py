@@ -68,6 +68,10 @@ class Output(Stage):
 
     folder: UserPath = option(Path("hmavel-out"), "Folder of the products.")
     wgs84: bool = option(True, "Also make the region's monthly mosaic in EPSG:4326.")
+    derived: bool = option(
+        True, "Also make annual means, season, trend and anomalies of each glacier, with their "
+        "errors."
+    )
 
 
 class Run(Stage):

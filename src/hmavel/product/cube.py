@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import netCDF4
 import numpy as np
-import pyproj
-from rasterio.crs import CRS
 
-from hmavel.atomic import atomic_path
-from hmavel.errors import WriteError
+from hmavel.product.cf import (
+    add_grid,
+    add_periods,
+    add_variable,
+    flag_attributes,
+    global_attributes,
+    new_file,
+)
 from hmavel.product.field import FLAG_MEANINGS, MonthlyField, speed
-from hmavel.product.placement import footprint
-from hmavel.product.provenance import flat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hmavel._types import Grid
+    import netCDF4
 
 #: (months, rows, cols) of a chunk: a series touches few of them, and so does a map.
 _CHUNK = (36, 64, 64)
-_EPOCH = np.datetime64("1970-01-01", "s")
 _NO_FLAG = -1  # outside the domain
 
 _YEAR = "1 year = 365.25 days"
@@ -117,71 +117,19 @@ def write_cube(
     ITS_LIVE. Values are those of the GeoTIFFs to the last bit: float32, NaN = not measured.
     The bytes depend on nothing but the arguments and the library versions.
     """
-    try:
-        with (
-            atomic_path(path) as temporary,
-            netCDF4.Dataset(temporary, "w", format="NETCDF4") as file,
-        ):
-            _axes(file, field)
-            _mapping(file, field.grid)
-            _variables(file, field)
-            file.setncatts(_global(field, provenance or {}))
-    except RuntimeError as error:  # what the HDF5 library says of a full disk
-        raise WriteError(
-            "write",
-            path,
-            expected="a NetCDF file that can be written",
-            got=str(error),
-            hint="check permissions and free space",
-        ) from error
-
-
-def _axes(file: netCDF4.Dataset, field: MonthlyField) -> None:
-    starts = field.months.astype("datetime64[M]")
-    bounds = np.stack([starts, starts + 1], axis=1).astype("datetime64[s]")
-    days = (bounds - _EPOCH) / np.timedelta64(1, "D")
-    rows, cols = field.grid.shape
-    for name, size in (("time", len(starts)), ("y", rows), ("x", cols), ("bounds", 2)):
-        file.createDimension(name, size)
-
-    def axis(name: str, values: Any, **attributes: str) -> None:
-        variable = file.createVariable(name, "f8", (name,), fill_value=False)
-        variable.setncatts(attributes)
-        variable[:] = values
-
-    axis(
-        "time",
-        days.mean(axis=1),
-        standard_name="time",
-        long_name="middle of the month",
-        axis="T",
-        units="days since 1970-01-01",
-        calendar="standard",
-        bounds="time_bnds",
-    )
-    file.createVariable("time_bnds", "f8", ("time", "bounds"), fill_value=False)[:] = days
-    y, x = field.grid.y(np.arange(rows)), field.grid.x(np.arange(cols))
-    for name, values in (("y", y), ("x", x)):
-        axis(
-            name,
-            values,
-            standard_name=f"projection_{name}_coordinate",
-            long_name=f"{name} of the cell centres",
-            axis=name.upper(),
-            units="m",
+    with new_file(path) as file:
+        add_periods(file, "time", field.months, "middle of the month")
+        add_grid(file, field.grid)
+        _variables(file, field)
+        about = f"Monthly surface velocity of the glacier {field.name}".rstrip()
+        how = (
+            "from the displacement of its surface texture between Landsat-8/9 Band 8 images."
         )
-
-
-def _mapping(file: netCDF4.Dataset, grid: Grid) -> None:
-    crs, transform = pyproj.CRS.from_wkt(grid.crs.to_wkt()), grid.transform
-    mapping = file.createVariable("mapping", "i4", fill_value=False)
-    # GDAL's order: x origin, pixel width, rotation, y origin, rotation, pixel height.
-    six = (transform.c, transform.a, 0.0, transform.f, 0.0, transform.e)
-    mapping.setncatts(
-        crs.to_cf()
-        | {"spatial_ref": grid.crs.to_wkt(), "GeoTransform": " ".join(f"{t:.17g}" for t in six)}
-    )
-    mapping[...] = 0
+        file.setncatts(
+            global_attributes(
+                about, how, field.grid, field.name, field.months, provenance or {}
+            )
+        )
 
 
 def _variables(file: netCDF4.Dataset, field: MonthlyField) -> None:
@@ -189,24 +137,16 @@ def _variables(file: netCDF4.Dataset, field: MonthlyField) -> None:
     chunks = tuple(map(min, _CHUNK, (number, rows, cols)))
     for name, attributes in (_VARIABLES | _extra_attributes(field)).items():
         kind, fill = ("i1", _NO_FLAG) if name == "flag" else ("f4", np.nan)
-        variable = file.createVariable(
+        codes = flag_attributes(FLAG_MEANINGS) if name == "flag" else {}
+        add_variable(
+            file,
             name,
-            kind,
             ("time", "y", "x"),
-            fill_value=fill,
-            zlib=True,
-            complevel=4,
-            shuffle=True,
-            chunksizes=chunks,
+            attributes | codes,
+            kind=kind,
+            fill=fill,
+            chunks=chunks,
         )
-        variable.setncatts(attributes | {"grid_mapping": "mapping"})
-        if name == "flag":
-            variable.setncatts(
-                {
-                    "flag_values": np.array(list(FLAG_MEANINGS), dtype="i1"),
-                    "flag_meanings": " ".join(FLAG_MEANINGS.values()),
-                }
-            )
     # Whole chunks at a time, so that none is packed twice and only one slab is derived.
     for start in range(0, number, chunks[0]):
         part = slice(start, min(start + chunks[0], number))
@@ -248,29 +188,3 @@ def _extra_attributes(field: MonthlyField) -> dict[str, dict[str, str]]:
         axis, what = name.split("_", 1)
         out[name] = {key: text.format(axis=axis) for key, text in _EXTRAS[what].items()}
     return out
-
-
-def _global(field: MonthlyField, provenance: Mapping[str, Any]) -> dict[str, str | float]:
-    about = f"Monthly surface velocity of the glacier {field.name}".rstrip()
-    words = flat(provenance)
-    software = words.pop("software")
-    west, south, east, north = footprint(field.grid, CRS.from_epsg(4326))
-    return {
-        "Conventions": "CF-1.8",
-        "title": about,
-        "summary": f"{about}, from the displacement of its surface texture between Landsat-8/9 "
-        "Band 8 images.",
-        "source": f"{software}: frequency-domain image correlation of Landsat-8/9 Band 8 "
-        "pairs, corrected on bare ground, inverted to months",
-        "history": f"made by {software}",
-        "references": "docs/method.md of the software",
-        "software": software,
-        "glacier_id": field.name,
-        "time_coverage_start": f"{field.months[0]}-01T00:00:00Z",
-        "time_coverage_end": f"{field.months[-1] + 1}-01T00:00:00Z",
-        "geospatial_lon_min": west,
-        "geospatial_lon_max": east,
-        "geospatial_lat_min": south,
-        "geospatial_lat_max": north,
-        **words,
-    }
