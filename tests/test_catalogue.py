@@ -124,9 +124,10 @@ def test_left_out_items_have_their_reason(catalogue):
         ("/a/LC08_L1TP_140041_0001", "superseded by another"),
         ("/a/x", "scene x: expected B8, got none"),
     ]
-    # A superseded scene is remembered as one; what could not be used is looked at again.
+    # A superseded scene is remembered as one, and of what could not be used the reason.
     assert catalogue.recall("/a/LC08_L1TP_140041_0001", "1") == scene(1)
-    for item, facts in (("/a/x", "1"), ("/a/new", "1"), ("/a/LC08_L1TP_140041_0001", "2")):
+    assert catalogue.recall("/a/x", "1") == "scene x: expected B8, got none"
+    for item, facts in (("/a/x", "2"), ("/a/new", "1"), ("/a/LC08_L1TP_140041_0001", "2")):
         assert catalogue.recall(item, facts) is None
     catalogue.sync([entry(0, reason="superseded by it"), entry(1)])
     assert [s.id for s in catalogue.scenes()] == [scene(1).id]

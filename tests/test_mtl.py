@@ -112,6 +112,22 @@ def test_a_collection_2_file_says_all_that_is_needed(tmp_path: Path, kind: str) 
     assert m.reflectance["B5"] == (2.0e-5, -0.1)
 
 
+@pytest.mark.parametrize(
+    ("land", "scene", "expected"),
+    [("12.5", "80", 12.5), ("-1", "80.25", 80.25), (None, "0.00", 0.0), ("-1.00", None, None)],
+)
+def test_cloud_cover_is_that_of_the_land_where_it_is_said(
+    tmp_path: Path, land: str | None, scene: str | None, expected: float | None
+) -> None:
+    content = groups()
+    for name, value in (("CLOUD_COVER_LAND", land), ("CLOUD_COVER", scene)):
+        if value is not None:
+            content["IMAGE_ATTRIBUTES"][name] = value
+    path = tmp_path / f"{ID}_MTL.txt"
+    path.write_text(odl(content))
+    assert read_mtl(path).cloud_cover == expected
+
+
 def test_damaged_files_are_read_errors(tmp_path: Path) -> None:
     path = tmp_path / f"{ID}_MTL.txt"
     with pytest.raises(ReadError, match="No such file"):
@@ -168,6 +184,7 @@ def test_real_pre_collection_metadata(shared_data: Path) -> None:
     assert m.time == np.datetime64("2016-07-18T20:37:06.339", "ms")
     assert (m.level, m.tier, m.processed, m.wrs) == ("L1TP", "", "20160718", (63, 18))
     assert (m.sun_azimuth, m.sun_elevation) == (159.61050887, 49.49229894)
+    assert m.cloud_cover == float(m.groups["IMAGE_ATTRIBUTES"]["CLOUD_COVER_LAND"])
     assert m.reflectance["B8"] == (2e-5, -0.1)
     assert m.files["BQA"] == "LC80630182016200LGN00_BQA.TIF"
     assert "QA_PIXEL" not in m.files  # its bits are others

@@ -56,7 +56,29 @@ def test_second_scan_opens_only_what_has_changed(products, opened, tmp_path):
         assert opened == [product_id(DAYS[1]), product_id("20200222")]
 
 
-def test_what_cannot_be_used_is_listed_and_tried_again(products, opened, tmp_path):
+def test_what_is_no_usable_product_is_not_opened_again(products, opened, tmp_path):
+    """Until one of its files changes, be it only in who may read it."""
+    odd = products / product_id(DAYS[1])
+    (mtl,) = odd.glob("*_MTL.txt")
+    text = mtl.read_text(encoding="utf-8")
+    mtl.write_text(text.replace("SCENE_CENTER_TIME", "NO_TIME"), encoding="utf-8")
+    with Catalogue(tmp_path / "c.sqlite") as catalogue:
+        scan(catalogue, [products])
+        before = catalogue.left_out()
+        assert "SCENE_CENTER_TIME" in dict(before)[str(odd)]
+        opened.clear()
+        assert scan(catalogue, [products]).same == 3
+        assert opened == []
+        assert catalogue.left_out() == before
+        mtl.chmod(0o600)
+        assert scan(catalogue, [products]).changed == 1
+        assert opened == [odd.name]
+        mtl.write_text(text, encoding="utf-8")
+        scan(catalogue, [products])
+        assert len(catalogue.scenes()) == 3
+
+
+def test_what_cannot_be_read_is_listed_and_tried_again(products, opened, tmp_path):
     broken = products / product_id(DAYS[1])
     (band,) = broken.glob("*_B8.TIF")
     whole = band.read_bytes()

@@ -128,6 +128,8 @@ class Scene:
     processed: str = ""  #: processing date, YYYYMMDD
     sun_azimuth: float = float("nan")  #: degrees clockwise from north
     sun_elevation: float = float("nan")  #: degrees above the horizon
+    #: percent of the scene's land under cloud, as its provider says; None = not said
+    cloud_cover: float | None = None
     #: band -> (multiplicative, additive) reflectance coefficients of the MTL
     reflectance: Mapping[str, tuple[float, float]] | None = None
     #: level of the 30 m bands where it is not ``level``: another product lends them

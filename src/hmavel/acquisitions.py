@@ -36,6 +36,10 @@ class Rejected(NamedTuple):
         return not self.reason.startswith(_CHOICES)
 
 
+class Unusable(Rejected):
+    """A product that no second look will make usable, as long as its files do not change."""
+
+
 class Found(NamedTuple):
     """What was found: usable scenes by time, and everything else that looks like a product."""
 

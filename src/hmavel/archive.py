@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from hmavel._types import Scene
-from hmavel.acquisitions import Found, Rejected, settle
+from hmavel.acquisitions import Found, Rejected, Unusable, settle
 from hmavel.atomic import atomic_path
-from hmavel.errors import HmavelError
+from hmavel.errors import HmavelError, SceneError
 from hmavel.folders import Candidate, Walk
 from hmavel.landsat import open_level2, open_scene
 from hmavel.mtl import parse_product_id
@@ -72,7 +72,9 @@ def find_scenes(roots: str | Path | Iterable[str | Path]) -> Found:
 
 
 def open_all(
-    roots: Iterable[str | Path], *, opened: Callable[[Path], Scene | None] | None = None
+    roots: Iterable[str | Path],
+    *,
+    opened: Callable[[Path], Scene | Rejected | None] | None = None,
 ) -> tuple[list[Scene], list[Rejected]]:
     """Open every product under the roots, without a choice between those of one acquisition.
 
@@ -81,8 +83,9 @@ def open_all(
     roots
         As for `find_scenes`.
     opened
-        Asked for each candidate (folder, tar or file) first: its scene, where it is known from
-        before and unchanged, spares the opening; None has it opened.
+        Asked for each candidate (folder, tar or file) first: its scene, or why it cannot be
+        used, where that is known from before and nothing has changed, spares the opening; None
+        has it opened.
 
     Returns
     -------
@@ -98,10 +101,15 @@ def open_all(
     rejected = walk.rejected
     for path in sorted(candidates):
         try:
-            scene = opened(path) if opened is not None else None
-            found.append(_open(candidates[path]) if scene is None else scene)
+            known = opened(path) if opened is not None else None
+            if isinstance(known, Rejected):
+                rejected.append(known)
+            else:
+                found.append(_open(candidates[path]) if known is None else known)
         except HmavelError as error:
-            rejected.append(Rejected(path, str(error)))
+            # What a product is does not change by itself; that it could not be read may.
+            kind = Unusable if isinstance(error, SceneError) else Rejected
+            rejected.append(kind(path, str(error)))
             log.info("scenes: %s", error)
     return found, rejected
 
@@ -134,6 +142,7 @@ def scenes_table(catalogue: Found) -> pd.DataFrame:
                 "level": scene.level,
                 "tier": scene.tier,
                 "processed": scene.processed,
+                "cloud_cover": scene.cloud_cover,
                 "sun_azimuth": round(scene.sun_azimuth, 2),
                 "sun_elevation": round(scene.sun_elevation, 2),
                 "crs": str(scene.grid.crs.to_string()),
@@ -196,7 +205,7 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 
 _SCENE_COLUMNS = [
     "id", "time", "sensor", "wrs_path", "wrs_row", "level", "tier", "processed",
-    "sun_azimuth", "sun_elevation", "crs", "bands", "used", "reason", "path",
+    "cloud_cover", "sun_azimuth", "sun_elevation", "crs", "bands", "used", "reason", "path",
 ]  # fmt: skip
 _PAIR_COLUMNS = [
     "id", "reference", "secondary", "start", "end", "baseline_days", "wrs_path", "wrs_row",

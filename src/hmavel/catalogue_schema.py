@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 #: Marks a catalogue among SQLite files: "hmav".
 APPLICATION = 0x686D6176
 #: Of the tables below. A change that an older hmavel would misread raises it.
-VERSION = 1
+VERSION = 2
 
 #: States of an item of the archive.
 USED, LEFT_OUT, GONE = "used", "left out", "gone"
@@ -45,7 +45,7 @@ CREATE TABLE scenes (
   key INTEGER PRIMARY KEY, item TEXT NOT NULL UNIQUE, facts TEXT NOT NULL,
   state TEXT NOT NULL, reason TEXT NOT NULL,
   id TEXT, time TEXT, sensor TEXT, wrs_path INTEGER, wrs_row INTEGER, level TEXT, tier TEXT,
-  processed TEXT, sun_azimuth REAL, sun_elevation REAL, path TEXT, bands TEXT,
+  processed TEXT, sun_azimuth REAL, sun_elevation REAL, cloud_cover REAL, path TEXT, bands TEXT,
   reflectance TEXT, level_30m TEXT, version TEXT, crs TEXT, transform TEXT, rows INTEGER,
   cols INTEGER, own TEXT
 ) STRICT;
@@ -97,7 +97,7 @@ CREATE VIEW scene_summary AS
 """
 SCENE_COLUMNS = (
     "id", "time", "sensor", "wrs_path", "wrs_row", "level", "tier", "processed", "sun_azimuth",
-    "sun_elevation", "path", "bands", "reflectance", "level_30m", "version",
+    "sun_elevation", "cloud_cover", "path", "bands", "reflectance", "level_30m", "version",
     "crs", "transform", "rows", "cols",
 )  # fmt: skip
 
@@ -110,7 +110,7 @@ def scene_row(scene: Scene) -> tuple[Any, ...]:
     return (
         scene.id, str(scene.time.astype("datetime64[ms]")), scene.sensor, wrs_path, wrs_row,
         scene.level, scene.tier, scene.processed, plain(scene.sun_azimuth),
-        plain(scene.sun_elevation), str(scene.path),
+        plain(scene.sun_elevation), scene.cloud_cover, str(scene.path),
         json.dumps({name: _short(file, scene.path) for name, file in scene.bands.items()}),
         None if known is None else json.dumps({band: list(ma) for band, ma in known.items()}),
         scene.level_30m, scene.version,
@@ -121,8 +121,8 @@ def scene_row(scene: Scene) -> tuple[Any, ...]:
 def row_scene(row: Sequence[Any]) -> Scene:
     """Return the scene of SCENE_COLUMNS."""
     (
-        name, time, sensor, wrs_path, wrs_row, level, tier, processed, azimuth, elevation, path,
-        bands, reflectance, level_30m, version, crs, transform, rows, cols,
+        name, time, sensor, wrs_path, wrs_row, level, tier, processed, azimuth, elevation,
+        cloud, path, bands, reflectance, level_30m, version, crs, transform, rows, cols,
     ) = row  # fmt: skip
     above, _, last = path.rpartition("/")
     # Most scenes lie in one folder, and to take a path apart is slow.
@@ -140,6 +140,7 @@ def row_scene(row: Sequence[Any]) -> Scene:
         processed=processed,
         sun_azimuth=float("nan") if azimuth is None else azimuth,
         sun_elevation=float("nan") if elevation is None else elevation,
+        cloud_cover=cloud,
         reflectance=None if reflectance is None else _Coefficients(reflectance),
         level_30m=level_30m,
         version=version,

@@ -394,6 +394,7 @@ def _scene(
         processed=metadata.processed,
         sun_azimuth=metadata.sun_azimuth,
         sun_elevation=metadata.sun_elevation,
+        cloud_cover=metadata.cloud_cover,
         reflectance=metadata.reflectance or None,
     )
 

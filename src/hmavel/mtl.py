@@ -32,6 +32,8 @@ _SCENE = re.compile(
     r"(?P<sensor>L[A-Z]\d)(?P<path>\d{3})(?P<row>\d{3})(?P<year>\d{4})(?P<day>\d{3})"
     r"(?P<station>[A-Z]{3}\d{2})"
 )
+#: Whole-scene shares of cloud, the better one first.
+_CLOUD = ("CLOUD_COVER_LAND", "CLOUD_COVER")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Metadata:
     wrs: tuple[int, int]
     sun_azimuth: float  #: degrees clockwise from north, NaN where missing
     sun_elevation: float  #: degrees above the horizon, NaN where missing
+    cloud_cover: float | None  #: percent of the land, else of the scene; None where missing
     files: Mapping[str, str]  #: "B1" ... "B11", "QA_PIXEL", "QA_RADSAT", "BQA" -> file name
     reflectance: Mapping[str, tuple[float, float]]  #: band -> (multiplicative, additive)
     groups: Mapping[str, Mapping[str, str]]  #: everything, as text
@@ -171,9 +174,10 @@ def parse_mtl(path: Path, text: str) -> Metadata:
     try:
         wrs = (int(_first("WRS_PATH", own)), int(_first("WRS_ROW", own)))
         sun = {key: float(image.get(key, "nan")) for key in ("SUN_AZIMUTH", "SUN_ELEVATION")}
+        cloud = [float(image[key]) for key in _CLOUD if key in image]
         coefficients = _coefficients(groups, level)
     except ValueError as error:
-        wanted = "numbers for path, row, sun and coefficients"
+        wanted = "numbers for path, row, sun, cloud and coefficients"
         raise _lacking(path, wanted, str(error)) from error
     return Metadata(
         path=path,
@@ -186,6 +190,8 @@ def parse_mtl(path: Path, text: str) -> Metadata:
         wrs=wrs,
         sun_azimuth=sun["SUN_AZIMUTH"],
         sun_elevation=sun["SUN_ELEVATION"],
+        # -1 says that there is no figure: of the land, in a scene of the sea
+        cloud_cover=next((share for share in cloud if share >= 0), None),
         files=_files(contents),
         reflectance=coefficients,
         groups=groups,

@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from hmavel._types import Scene
-from hmavel.acquisitions import Found, Rejected, settle
+from hmavel.acquisitions import Found, Rejected, Unusable, settle
 from hmavel.archive import open_all
 from hmavel.catalogue import Catalogue, Changes, Entry
 from hmavel.mtl import parse_product_id
 from hmavel.state import fingerprint
 
 log = logging.getLogger(__name__)
+
+#: Name, bytes, times of change.
+_Row = tuple[str, int, int, int]
 
 
 def scan(
@@ -76,11 +79,14 @@ def _chosen(entries: Iterable[Entry], settled: Found) -> Iterator[Entry]:
 class DiskFacts:
     """Fingerprints of products on disk: names, sizes and times of change of their files.
 
+    The time of change is that of content (mtime) and of rights (ctime): a file that may now be
+    read is another one.
+
     Every folder is listed once, so that a folder of a hundred thousand files stays linear.
     """
 
     def __init__(self) -> None:
-        self._listed: dict[Path, dict[str, list[tuple[str, int, int]]]] = {}
+        self._listed: dict[Path, dict[str, list[_Row]]] = {}
 
     def __call__(self, path: Path) -> str:
         """Return the facts of a product folder, or of a file and those of its product."""
@@ -92,19 +98,19 @@ class DiskFacts:
         kin = {*groups.get(_family(path.name), []), *groups.get(_METADATA, [])}
         return fingerprint(sorted(kin))
 
-    def _list(self, folder: Path) -> dict[str, list[tuple[str, int, int]]]:
+    def _list(self, folder: Path) -> dict[str, list[_Row]]:
         if folder not in self._listed:
-            groups: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
+            groups: dict[str, list[_Row]] = defaultdict(list)
             try:
                 for entry in os.scandir(folder):
                     if entry.name.startswith(".") or not entry.is_file():
                         continue
                     status = entry.stat()
-                    row = (entry.name, status.st_size, status.st_mtime_ns)
+                    row = (entry.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
                     groups[_family(entry.name)].append(row)
             except OSError as error:
                 # Opening it will say what is wrong; that it cannot be listed is a fact too.
-                groups[""].append((str(error.strerror), 0, 0))
+                groups[""].append((str(error.strerror), 0, 0, 0))
             self._listed[folder] = groups
         return self._listed[folder]
 
@@ -137,19 +143,23 @@ class Memory:
         self.unknown = 0  #: items that have to be opened
         self._asked: dict[Path, str] = {}
 
-    def __call__(self, path: Path) -> Scene | None:
-        """Return the scene of an item; None when it is unknown or could not be used."""
+    def __call__(self, path: Path) -> Scene | Rejected | None:
+        """Return an item's scene, or why it cannot be used; None when it is to be opened."""
         self._asked[path] = facts = self._facts(path)
         found = self._catalogue.recall(str(path), facts)
         self.unknown += found is None
-        return found
+        return Unusable(path, found) if isinstance(found, str) else found
 
     def entries(self, opened: Iterable[Scene], rejected: Iterable[Rejected]) -> list[Entry]:
         """Return an entry for each item asked for, given what ``open_all`` returned."""
-        reasons = {item.path: item.reason for item in rejected}
-        good = [path for path in self._asked if path not in reasons]
+        failed = {item.path: item for item in rejected}
+        good = [path for path in self._asked if path not in failed]
         scenes = dict(zip(good, opened, strict=True))
-        return [
-            Entry(str(path), facts, scenes.get(path), reasons.get(path, ""))
-            for path, facts in self._asked.items()
-        ]
+        entries = []
+        for path, facts in self._asked.items():
+            if path in scenes:
+                entries.append(Entry(str(path), facts, scenes[path]))
+            else:  # without facts it is opened again by every scan
+                facts = facts if isinstance(failed[path], Unusable) else ""
+                entries.append(Entry(str(path), facts, None, failed[path].reason))
+        return entries

@@ -119,6 +119,7 @@ def item_scene(
         processed=product.processed,
         sun_azimuth=sun[0],
         sun_elevation=sun[1],
+        cloud_cover=_cloud_cover(properties),
         reflectance={band: scaling for band in bands if band.startswith("B")},
         version=version,
     )
@@ -230,6 +231,15 @@ def _time_and_sun(
     if elevation is None:
         return time, sun_position(time, *centre(grid))
     return time, (_NAN if azimuth is None else float(azimuth), float(elevation))
+
+
+def _cloud_cover(properties: Mapping[str, Any]) -> float | None:
+    """Return the share of the land, else of the scene; a server may state it as -1 or null."""
+    for name in ("landsat:cloud_cover_land", "eo:cloud_cover"):
+        value = properties.get(name)
+        if isinstance(value, int | float) and 0 <= value <= 100:
+            return float(value)
+    return None
 
 
 def _metadata(
