@@ -15,8 +15,10 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import netCDF4
 import numpy as np
 import pytest
+import rasterio
 
 from hmavel import atomic, cli, config, journal, memory, run_lock, simulate, spread, workflow
 from hmavel.errors import RunError, WriteError
@@ -420,6 +422,59 @@ def test_verify_finds_what_was_changed_and_the_run_mends_it(finished, copy, caps
     assert cli.main(["verify", str(out), "--sample", "0", "-q"]) == 0
     same_products(finished / "out", out)
     assert cli.main(["verify", str(toml.parent), "-q"]) == 2
+
+
+@pytest.mark.parametrize("sly", [False, True])
+def test_verify_finds_scenes_that_were_changed(archive, copy, capsys, sly):
+    _, out = copy
+    scene = sorted(archive.glob("scenes/**/*_B8.TIF"))[1]
+    before, times = scene.read_bytes(), scene.stat()
+    try:
+        if sly:  # other pixels, with the size and the time of the old ones
+            with rasterio.open(scene) as file:
+                profile, pixels = file.profile, file.read()
+            pixels[:, 100:200] = pixels[:, 100:101]  # packs into fewer bytes
+            with rasterio.open(out / "other.TIF", "w", **profile) as file:
+                file.write(pixels)
+            other = (out / "other.TIF").read_bytes()
+            assert len(other) < len(before)
+            scene.write_bytes(other.ljust(len(before), b"\0"))
+            os.utime(scene, ns=(times.st_atime_ns, times.st_mtime_ns))
+        else:
+            os.utime(scene, (0, 0))
+        assert cli.main(["verify", str(out), "--products-only", "-q"]) == 0
+        assert cli.main(["verify", str(out), "--sample", "99" if sly else "0", "-q"]) == 1
+        said = capsys.readouterr().err
+        assert scene.parent.name in said
+        assert ("pixels and masks" if sly else "a time of change") in said
+    finally:
+        scene.write_bytes(before)
+        os.utime(scene, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert cli.main(["verify", str(out), "--sample", "0", "-q"]) == 0
+
+
+def test_products_say_what_they_were_made_of(finished):
+    out = finished / "out"
+    folder = next(out.glob("RGI*"))
+    used = [json.loads(path.read_text()) for path in folder.glob("pairs/*.json")]
+    used = [record for record in used if record["state"] == "used"]
+    scenes = {name: made for record in used for name, made in record["inputs"].items()}
+    assert len(scenes) >= 2
+    assert all(len(made) == 64 for made in scenes.values())
+    with rasterio.open(next(folder.glob("pairs/*.tif"))) as file:
+        named = json.loads(file.tags()["inputs"])
+        assert named.items() <= scenes.items()
+        assert "numpy" in file.tags()["libraries"]
+    with netCDF4.Dataset(folder / "velocity.nc") as file:
+        whole = json.loads(file.inputs)
+        assert whole["scenes"] == scenes
+    for month in folder.glob("velocity_*.tif"):
+        with rasterio.open(month) as file:
+            assert json.loads(file.tags()["inputs"])["sha256"] == whole["sha256"]
+            assert "folder" not in json.loads(file.tags()["configuration"])["output"]
+            months = file.tags()["fingerprint"]
+    with rasterio.open(next((out / "wgs84").glob("*.tif"))) as file:
+        assert json.loads(file.tags()["glaciers"])[folder.name] == months
 
 
 def test_a_file_of_another_length_is_made_again_without_being_told(finished, copy):

@@ -11,6 +11,7 @@ from hmavel import __version__, derived, state
 from hmavel._types import DAYS_PER_YEAR
 from hmavel.config import as_json, product_options
 from hmavel.consistency import doubtful
+from hmavel.inputs import INPUTS, digest, shortened, together
 from hmavel.joined import facts_of, join, source_of
 from hmavel.month import Months, compose_months
 from hmavel.pair_stack import KEPT, MORE, read_pairs, shared_sigma
@@ -112,19 +113,23 @@ def compose_glacier(
         if other is not None:
             inputs |= source_of(other, len(used))
             inputs["scene_sigma_m"] = [m.scene_sigma for m in composed.values()]
-        files = write_months(folder, field, inputs)
+        made_from = together(used)
+        if other is not None:
+            theirs = (other.start, other.end, other.vx, other.vy)
+            made_from["itslive"] = digest(*(np.asarray(array) for array in theirs))
+        files = write_months(folder, field, inputs, made_from)
         if wants_derived:
             more = combine_derived(
                 composed["vx"], composed["vy"], site.grid, domain=site.ice,
                 relative_error=common, name=site.id,
             )
-            files += write_derived(folder, more, inputs)
+            files += write_derived(folder, more, inputs | {INPUTS: shortened(made_from)})
         for pattern in ("velocity_*.tif", *DERIVED_FILES):
             for stale in set(folder.glob(pattern)) - set(files):
                 stale.unlink()  # what a former configuration asked for
         state.write_record(
             record, expected, files=[file.name for file in files],
-            **{state.SUMS: state.sums(files)},
+            **{state.SUMS: state.sums(files), INPUTS: made_from},
         )
     return expected, len(months)
 

@@ -8,10 +8,12 @@ import numpy as np
 
 from hmavel import __version__, state
 from hmavel.config import as_json
+from hmavel.inputs import INPUTS
 from hmavel.outcome import PAIR_COLUMNS
 from hmavel.pair import PairPlan
 from hmavel.pair_chain import look_again, measure
 from hmavel.pair_stack import KEPT, MORE, STABLE
+from hmavel.product.provenance import flat
 from hmavel.raster_write import write_geotiff
 from hmavel.stack import Stack
 from hmavel.verdict import figures, pair_row, verdict
@@ -35,6 +37,30 @@ def open_stack(
     )
 
 
+def pair_fingerprint(choice: PairChoice, site: Site, config: Config) -> str:
+    """Return the fingerprint of all that a pair depends on: options, files, place.
+
+    Raises
+    ------
+    OSError
+        A file of a scene is not there.
+    """
+    options = (
+        config.mask, config.correlate, config.bias, config.uncertainty, config.gates
+    )  # fmt: skip
+    return state.fingerprint(
+        __version__,
+        INPUTS,  # records made before they held their inputs' checksums are not these
+        [as_json(stage) for stage in options],
+        [state.scene_facts(scene) for scene in (choice.reference, choice.secondary)],
+        [state.grid_facts(site.grid), site.outline.wkb_hex, int(site.any_ice.sum())],
+        # Not the choice of glaciers: it may grow without all pairs being matched again.
+        config.glaciers.outlines(),
+        config.glaciers.shade_buffer_m,
+        str(config.input.dem),
+    )
+
+
 def process_pair(
     choice: PairChoice, *, stack: Stack, folder: Path, config: Config, clock: Clock
 ) -> Row:
@@ -48,23 +74,11 @@ def process_pair(
     """
     site = stack.site
     record, image = folder / f"{choice.id}.json", folder / f"{choice.id}.tif"
-    options = (
-        config.mask, config.correlate, config.bias, config.uncertainty, config.gates
-    )  # fmt: skip
-    expected = state.fingerprint(
-        __version__,
-        [as_json(stage) for stage in options],
-        [state.scene_facts(scene) for scene in (choice.reference, choice.secondary)],
-        [state.grid_facts(site.grid), site.outline.wkb_hex, int(site.any_ice.sum())],
-        # Not the choice of glaciers: it may grow without all pairs being matched again.
-        config.glaciers.outlines(),
-        config.glaciers.shade_buffer_m,
-        str(config.input.dem),
-    )
+    expected = pair_fingerprint(choice, site, config)
     before = state.read_record(record)
     there = before.get("state") != "used" or image.is_file()
     if before.get(state.KEY) == expected and there and state.intact(before, folder):
-        return {key: before.get(key) for key in (*PAIR_COLUMNS, state.KEY)}
+        return {key: before.get(key) for key in (*PAIR_COLUMNS, INPUTS, state.KEY)}
     with clock.stage("read"):
         reference, secondary = stack.get(choice.reference), stack.get(choice.secondary)
     pair = PairPlan(choice.reference, choice.secondary, site.image, "none", "")
@@ -80,6 +94,7 @@ def process_pair(
     row["state"], row["reason"] = verdict(measured, row, config)
     if row["state"] == "rejected":
         row["gate"] = "fail"
+    row[INPUTS] = {cut.scene.id: cut.sha256 for cut in (reference, secondary)}
     if row["state"] == "used":
         velocity = measured.velocity
         bands = {name: getattr(velocity, name) for name in KEPT}
@@ -94,7 +109,8 @@ def process_pair(
             bands |= dict(zip(MORE, (more.vx, more.vy), strict=True))
             units |= dict.fromkeys(MORE, "m/yr")
         with clock.stage("write"):
-            write_geotiff(image, bands, site.grid, units=units, cog=False)
+            tags = flat({state.KEY: expected, INPUTS: row[INPUTS]})
+            write_geotiff(image, bands, site.grid, units=units, tags=tags, cog=False)
     sums = state.sums([image] if row["state"] == "used" else [])
     state.write_record(record, expected, **row, **{state.SUMS: sums})
     return row | {state.KEY: expected, "made": True}

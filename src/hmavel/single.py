@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel import parallel
+from hmavel.atomic import checksum
 from hmavel.config import Bias, as_json
 from hmavel.correlator import correlate_images
 from hmavel.errors import GlacierError, PairError, StableGroundError
 from hmavel.figures import pair_figure
 from hmavel.figures_ground import ground_figure
+from hmavel.inputs import file_sums
 from hmavel.landsat import open_scene
 from hmavel.outcome import Clock, PairResult
 from hmavel.pair import plan_pair
@@ -121,11 +123,16 @@ def pair_files(
         trusted = stable is not None
         ground, hidden, sources = _classes(plan, grid, polygons, trusted, config, threads)
     measured = correct(plan, found, stable=ground, hidden=hidden, config=config, clock=clock)
+    with clock.stage("checksum"):
+        sums = {scene.id: file_sums(scene) for scene in scenes}
+        given = [file for file in (stable, glaciers, dem) if file is not None]
+        others = {str(file): checksum(file) for file in given if file.is_file()}
     report = {
         "bias": _bias_figures(measured.bias, plan.grid.pixel),
         "static_terrain": _terrain(measured, config),
         "thresholds": as_json(config.mask),
         "configuration": as_json(config),
+        "inputs": sums | others,
         "resampling": plan.resampling,
         "classes_from": sources,
         "sigma_scaled": measured.scaled,

@@ -12,6 +12,7 @@ from hmavel._types import BoolArray, FloatArray, Scene, SceneMask
 from hmavel.classes import widened
 from hmavel.cogrid import is_shift, read_onto
 from hmavel.errors import SceneError
+from hmavel.inputs import digest
 from hmavel.landsat import read_b8
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
 from hmavel.mask import clear_ground, to_grid
@@ -37,6 +38,7 @@ class Cut:
     hidden: BoolArray  #: (site.grid) mostly cloud, shadow or water
     clear: BoolArray  #: (site.grid) wholly seen, without cloud, shadow, snow or water
     source: str  #: what the classes were made from, see ``SceneMask``
+    sha256: str = ""  #: of the three arrays
 
     @property
     def nbytes(self) -> int:
@@ -70,7 +72,7 @@ class Stack:
         self.reads = 0  #: scenes read from the archive so far, repeats included
         self.read_bytes = 0  #: of their pixels, decoded
         self.store = Store(budget_bytes, scratch)
-        self._sources: dict[str, str] = {}
+        self._facts: dict[str, tuple[str, str]] = {}  #: source and checksum of the cuts
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
 
@@ -102,16 +104,17 @@ class Stack:
             kept = self.store.get(scene.id)
             if kept is not None:
                 return Cut(scene, kept["image"], kept["hidden"], kept["clear"],
-                           self._sources[scene.id])  # fmt: skip
+                           *self._facts[scene.id])  # fmt: skip
             with tally() as count:
                 cut = cut_scene(scene, self.site, self.thresholds)
             if self.relief is not None:
                 shade = shaded_cells(scene, self.relief, self.site.grid, self.shade_buffer_m)
                 cut = replace(cut, clear=cut.clear & ~shade)
+            cut = replace(cut, sha256=digest(cut.image, cut.hidden, cut.clear))
             with self._lock:
                 self.reads += 1
                 self.read_bytes += count.bytes
-                self._sources[scene.id] = cut.source
+                self._facts[scene.id] = cut.source, cut.sha256
             self.store.put(
                 scene.id, {"image": cut.image, "hidden": cut.hidden, "clear": cut.clear}
             )

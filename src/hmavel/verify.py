@@ -14,13 +14,18 @@ from hmavel import config as configuration
 from hmavel import parallel, planning, state
 from hmavel.atomic import checksum
 from hmavel.errors import ReadError, RunError
-from hmavel.glacier_pairs import open_stack, process_pair
+from hmavel.glacier_pairs import open_stack, pair_fingerprint, process_pair
+from hmavel.inputs import INPUTS
 from hmavel.outcome import Clock
 from hmavel.parallel import Failure
 
 if TYPE_CHECKING:
     from hmavel.config import Config
-    from hmavel.outcome import GlacierPlan
+    from hmavel.pairing import PairChoice
+    from hmavel.site import Site
+
+    #: (glacier, pair) -> what the configuration leads to.
+    Choices = dict[tuple[str, str], tuple[PairChoice, Site]]
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +39,9 @@ class Verified:
     failures: list[Failure]
 
 
-def verify_run(folder: Path, *, sample: int = 3, seed: int = 0, mend: bool = False) -> Verified:
+def verify_run(
+    folder: Path, *, sample: int = 3, seed: int = 0, mend: bool = False, inputs: bool = True
+) -> Verified:
     """Compare every product with its checksum, and some pairs with themselves made again.
 
     Parameters
@@ -48,6 +55,9 @@ def verify_run(folder: Path, *, sample: int = 3, seed: int = 0, mend: bool = Fal
         Of the choice.
     mend
         Remove the records of what is damaged, so that the next run makes it again.
+    inputs
+        Compare the files of all scenes with what the pairs were made from, by size and time of
+        change, and their pixels in the sample by checksum. False: look at products only.
 
     Returns
     -------
@@ -65,7 +75,8 @@ def verify_run(folder: Path, *, sample: int = 3, seed: int = 0, mend: bool = Fal
             hint="give output.folder of the configuration",
         )
     files, failures = 0, []
-    used: list[tuple[str, str]] = []
+    known: dict[tuple[str, str], dict[str, Any]] = {}
+    sound: list[tuple[str, str]] = []
     for path in _records(folder):
         record = state.read_record(path)
         files += len(record.get(state.SUMS, {}))
@@ -76,19 +87,31 @@ def verify_run(folder: Path, *, sample: int = 3, seed: int = 0, mend: bool = Fal
             failures.append(Failure.of(f"file {file}", error))
         if wrong and mend:
             path.unlink()
-        if path.parent.name == "pairs" and record.get("state") == "used" and not wrong:
-            used.append((path.parent.parent.name, path.stem))
-    chosen = random.Random(seed).sample(used, min(max(sample, 0), len(used)))
-    if chosen:
+        if path.parent.name == "pairs" and not wrong:
+            key = path.parent.parent.name, path.stem
+            known[key] = record
+            sound += [key] if record.get("state") == "used" else []
+    chosen = random.Random(seed).sample(sound, min(max(sample, 0), len(sound)))
+    if known and inputs:
         given = configuration.load(folder / "config.toml")
         here = given.output.model_copy(update={"folder": folder.absolute()})
         given = given.model_copy(update={"output": here})
-        plans = planning.recall(given)
-        for glacier, pair in chosen:
-            name = f"pair {pair} of {glacier}"
-            result = parallel.attempt(partial(_again, plans, glacier, pair, given), name)
+        plans = parallel.attempt(partial(planning.recall, given), "the inputs of the run")
+        if isinstance(plans, Failure):
+            return Verified(files, 0, [*failures, plans])
+        choices = {
+            (glacier, choice.id): (choice, plan.site)
+            for glacier, plan in plans.items() for choice in plan.pairs
+        }  # fmt: skip
+        for (glacier, pair), record in known.items():
+            check = partial(_same_inputs, choices, glacier, pair, given, record)
+            result = parallel.attempt(check, f"inputs of pair {pair} of {glacier}")
             failures += [result] if isinstance(result, Failure) else []
-    return Verified(files, len(chosen), failures)
+        for glacier, pair in chosen:
+            check = partial(_again, choices, glacier, pair, given)
+            result = parallel.attempt(check, f"pair {pair} of {glacier}")
+            failures += [result] if isinstance(result, Failure) else []
+    return Verified(files, len(chosen) if inputs else 0, failures)
 
 
 def _records(folder: Path) -> list[Path]:
@@ -97,28 +120,52 @@ def _records(folder: Path) -> list[Path]:
     return sorted(path for pattern in patterns for path in folder.glob(pattern))
 
 
-def _again(plans: dict[str, GlacierPlan], glacier: str, pair: str, config: Config) -> None:
-    """Compute a pair once more, elsewhere, and compare its file to the byte."""
-    choices: dict[str, Any] = {}
-    if glacier in plans:
-        choices = {choice.id: choice for choice in plans[glacier].pairs}
-    if pair not in choices:
+def _choice(choices: Choices, glacier: str, pair: str) -> tuple[PairChoice, Site]:
+    if (glacier, pair) not in choices:
         raise RunError(
             "verify", f"{glacier} {pair}", expected="a pair that the configuration leads to",
             got="another choice of pairs", hint="run again: the options have changed since",
         )
+    return choices[glacier, pair]
+
+
+def _same_inputs(
+    choices: Choices, glacier: str, pair: str, config: Config,
+    record: dict[str, Any],
+) -> None:
+    """Compare sizes and times of a pair's files, and the options, with those it was made of."""
+    choice, site = _choice(choices, glacier, pair)
+    if pair_fingerprint(choice, site, config) != record.get(state.KEY):
+        raise RunError(
+            "verify", f"{glacier} {pair}", expected="the files and options it was made from",
+            got="others: a size, a time of change, an option or the program's version differs",
+            hint="run again: what has changed is made anew",
+        )
+
+
+def _again(choices: Choices, glacier: str, pair: str, config: Config) -> None:
+    """Compute a pair once more, elsewhere, and compare its file to the byte."""
+    choice, site = _choice(choices, glacier, pair)
     made = config.output.folder / glacier / "pairs" / f"{pair}.tif"
+    before = state.read_record(made.with_suffix(".json"))
     with (
         tempfile.TemporaryDirectory() as elsewhere,
-        open_stack(plans[glacier].site, config, budget_bytes=0) as stack,
+        open_stack(site, config, budget_bytes=0) as stack,
     ):
-        process_pair(
-            choices[pair], stack=stack, folder=Path(elsewhere), config=config, clock=Clock()
+        row = process_pair(
+            choice, stack=stack, folder=Path(elsewhere), config=config, clock=Clock()
         )
+        for scene, digest in row[INPUTS].items():
+            if before.get(INPUTS, {}).get(scene) != digest:
+                raise RunError(
+                    "verify", f"{glacier} {scene}",
+                    expected="the pixels and masks that the pair was made from", got="others",
+                    hint="fetch the scene again: it was changed without a trace in its size",
+                )
         again = Path(elsewhere) / made.name
         if not again.is_file() or checksum(again) != checksum(made):
             raise RunError(
                 "verify", made, expected="the same bytes when it is computed again",
                 got="others" if again.is_file() else "a pair that is not used",
-                hint="the scenes, the processor or a library differ from those of the run",
+                hint="the processor or a library differs from those of the run",
             )

@@ -131,6 +131,8 @@ def _verify(add: _Add) -> None:
     verify.add_argument("--seed", type=int, default=0, help="of the choice of pairs")
     verify.add_argument("--mend", action="store_true",
                         help="forget what is damaged, so that the next run makes it again")
+    verify.add_argument("--products-only", action="store_true",
+                        help="leave the archive alone: no look at inputs, no pair made again")
 
 
 def _itslive(add: _Add) -> None:

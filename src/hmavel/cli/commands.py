@@ -181,7 +181,8 @@ def verify(arguments: argparse.Namespace) -> int:
     from hmavel import verify
 
     result = verify.verify_run(
-        arguments.folder, sample=arguments.sample, seed=arguments.seed, mend=arguments.mend
+        arguments.folder, sample=arguments.sample, seed=arguments.seed, mend=arguments.mend,
+        inputs=not arguments.products_only,
     )
     print(f"{result.files} files checked, {result.remade} pairs computed again")
     return listed(result.failures)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel.errors import ReadError
+from hmavel.inputs import shortened
 from hmavel.product.cube import write_cube
 from hmavel.product.field import BAND_NOTES, BAND_UNITS, MonthlyField
 from hmavel.product.provenance import flat
@@ -25,7 +26,10 @@ _NAME = re.compile(r"velocity_(\d{4}-\d{2})\.tif")
 
 
 def write_months(
-    folder: Path, field: MonthlyField, provenance: Mapping[str, Any] | None = None
+    folder: Path,
+    field: MonthlyField,
+    provenance: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write a glacier's ``velocity_YYYY-MM.tif`` and ``velocity.nc``.
 
@@ -38,6 +42,10 @@ def write_months(
     provenance
         Goes into the tags of every file: configuration, fingerprint, inputs. Nested values are
         stored as JSON.
+    inputs
+        Checksums of what it was made from. All of them go into the cube; a month's file names
+        their number and their common checksum ``sha256``, so that it does not carry a hundred
+        names in every one of a hundred files.
 
     Returns
     -------
@@ -52,13 +60,15 @@ def write_months(
         A file cannot be written. Each is complete or not there.
     """
     written = []
+    provenance, inputs = dict(provenance or {}), dict(inputs or {})
+    short = provenance | ({"inputs": shortened(inputs)} if inputs else {})
     for index, month in enumerate(field.months):
         path = folder / month_name(month)
-        tags = month_tags(month) | {"glacier_id": field.name} | flat(provenance or {})
+        tags = month_tags(month) | {"glacier_id": field.name} | flat(short)
         write_geotiff(path, field.bands_at(index), field.grid, units=BAND_UNITS, tags=tags)
         written.append(path)
     cube = folder / "velocity.nc"
-    write_cube(cube, field, provenance)
+    write_cube(cube, field, provenance | ({"inputs": inputs} if inputs else {}))
     return [*written, cube]
 
 

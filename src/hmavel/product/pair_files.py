@@ -11,7 +11,7 @@ import numpy as np
 import hmavel
 from hmavel._types import Displacement, Quality, Velocity
 from hmavel.atomic import write_json
-from hmavel.product.provenance import plain
+from hmavel.product.provenance import flat, libraries, plain
 from hmavel.raster_write import write_geotiff
 from hmavel.velocity import east_north
 
@@ -88,7 +88,7 @@ def write_pair(
     with contextlib.suppress(OSError):  # what cannot be removed cannot be replaced either
         paths[2].unlink()
     tags = {
-        "software": f"hmavel {hmavel.__version__}",
+        **flat({name: report[name] for name in ("inputs",) if name in report}),
         "reference_id": velocity.reference_id,
         "secondary_id": velocity.secondary_id,
         "time_start": record["reference"]["time"],
@@ -139,6 +139,7 @@ def _record(
     own = {
         "software": "hmavel",
         "version": hmavel.__version__,
+        "libraries": libraries(),
         "reference": {"id": velocity.reference_id, "time": velocity.start},
         "secondary": {"id": velocity.secondary_id, "time": velocity.end},
         "dt_days": (velocity.end - velocity.start) / np.timedelta64(1, "ms") / 86_400_000.0,

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import math
 from collections.abc import Mapping
 from enum import Enum
+from importlib import metadata
 from pathlib import PurePath
 from typing import Any
 
+import netCDF4
 import numpy as np
+import pyproj
+import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
 import hmavel
+from hmavel import _kernels
 from hmavel._types import Grid
 
 #: A report holds figures, not maps: longer arrays are a mistake of the caller.
@@ -76,9 +82,23 @@ def plain(value: Any, name: str = "report") -> Any:
     )
 
 
+@functools.cache
+def libraries() -> str:
+    """Return the versions that bytes depend on: libraries, and the kernels' instruction set."""
+    lanes = _kernels.instruction_sets()
+    widest = max(lanes, key=lambda name: lanes[name])
+    words = {
+        "numpy": np.__version__, "scipy": metadata.version("scipy"),
+        "rasterio": rasterio.__version__, "GDAL": rasterio.__gdal_version__,
+        "pyproj": pyproj.__version__, "PROJ": pyproj.proj_version_str,
+        "netCDF": netCDF4.__netcdf4libversion__, "kernels": widest,
+    }  # fmt: skip
+    return ", ".join(f"{name} {version}" for name, version in words.items())
+
+
 def flat(provenance: Mapping[str, Any]) -> dict[str, str]:
     """Return name -> text, for TIFF tags and NetCDF attributes; what is nested becomes JSON."""
-    out = {"software": f"hmavel {hmavel.__version__}"}
+    out = {"software": f"hmavel {hmavel.__version__}", "libraries": libraries()}
     for name, value in provenance.items():
         word = plain(value, name)
         if word is not None:
