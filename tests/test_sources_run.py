@@ -12,7 +12,8 @@ import rasterio
 from stac_items import item_of
 from stac_server import Server
 
-from hmavel import cli, simulate
+from hmavel import cli, planning, simulate
+from hmavel.config import load
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +128,19 @@ def test_runs_on_folders_tars_and_a_server_give_the_same_months(archive, tmp_pat
         assert given[name].keys() == given["folders"].keys()
         for month, values in given["folders"].items():
             assert np.array_equal(given[name][month], values, equal_nan=True)
+
+
+def test_decisions_without_the_30_m_bands_are_warned_of(archive, tmp_path):
+    table = tmp_path / "scenes.csv"
+    lines = [f"{true.path / true.path.name}_B8.TIF,{true.time}" for true in archive.scenes]
+    table.write_text("\n".join(["file,time", *lines]))
+    config = load(settings(tmp_path, archive.path, scenes=f'csv = ["{table}"]'))
+    plan = planning.plan(config, jobs=1)
+    assert {row["source"] for row in plan.rows} == {"texture"}
+    (note,) = plan.notes
+    assert f"{len(plan.rows)} of {len(plan.rows)} decisions were made without" in note
+    whole = settings(tmp_path / "b", archive.path, archive=[archive.path / "scenes"])
+    assert planning.plan(load(whole), jobs=1).notes == []
 
 
 def test_a_band_that_never_comes_costs_its_scene_and_status_1(archive, tmp_path, capsys):
