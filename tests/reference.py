@@ -127,9 +127,9 @@ def fit(s: Spectrum, start: tuple[float, float], robust: int) -> tuple[Array, fl
     """Shift, coherence (first weights) and SNR (final weights)."""
     d = maximise(s, s.w, np.array(start, float))
     factor = np.ones_like(s.w)
-    for _ in range(robust):
+    for round_ in range(1, robust + 1):
         phi = np.abs(s.psi((d[0], d[1])) - 1.0) ** 2
-        factor = factor * (1 - phi / 4) ** 6
+        factor = (1 - phi / 4) ** (6 * round_)
         d = maximise(s, s.w * factor, d)
     phi = np.abs(s.psi((d[0], d[1])) - 1.0) ** 2
     coherence = 1 - np.sum(s.w * phi) / (4 * np.sum(s.w))

@@ -118,6 +118,7 @@ def correlate(const float[:, ::1] reference, const float[:, ::1] secondary,
     opt.robust = options["robust"]
     opt.rewindow = options["rewindow"]
     opt.settled = options["settled"]
+    opt.settled_sigmas = options["settled_sigmas"]
     opt.min_valid = options["min_valid"]
     opt.min_evidence = options["min_evidence"]
     opt.known_evidence = options["known_evidence"]

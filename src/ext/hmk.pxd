@@ -54,6 +54,7 @@ cdef extern from "hmk_correlate.h" nogil:
         int robust
         int rewindow
         float settled
+        float settled_sigmas
         float min_valid
         float min_evidence
         float known_evidence

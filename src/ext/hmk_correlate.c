@@ -243,13 +243,20 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
         at->part_row = at->part_col = 0;
         return relocate(j, at, row, col, FIT);
     }
-    if (moved >= o->settled && at->tries + 1 < o->rewindow) {
+    /* Of a move a few per cent are left, whose share the taper pins otherwise than `unpin` has it:
+     * little beside the error that the noise makes of it. */
+    const float scale2 = o->sigma_scale * o->sigma_scale;
+    const float noise2 = o->settled_sigmas * o->settled_sigmas * scale2;
+    const float least2 = o->settled * o->settled;
+    const int rests = move_row * move_row < fmaxf(least2, noise2 * fit->var_row[l]) &&
+                      move_col * move_col < fmaxf(least2, noise2 * fit->var_col[l]);
+    if (!rests && at->tries + 1 < o->rewindow) {
         /* The taper reaches half a pixel beyond the window, no further. */
         int row = (int)rintf(at->part_row * 0.8f), col = (int)rintf(at->part_col * 0.8f);
         at->part_row -= (float)row, at->part_col -= (float)col;
         return relocate(j, at, row, col, FIT);
     }
-    float floor2 = o->sigma_floor * o->sigma_floor, scale2 = o->sigma_scale * o->sigma_scale;
+    const float floor2 = o->sigma_floor * o->sigma_floor;
     out->sigma_row[i] = sqrtf(floor2 + scale2 * fit->var_row[l]);
     out->sigma_col[i] = sqrtf(floor2 + scale2 * fit->var_col[l]);
     out->snr[i] = fit->snr[l];
@@ -389,7 +396,7 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
     if (status)
         goto done;
     j.fine.steps = 3; /* from up to half a pixel off */
-    j.last.steps = options->rewindow ? 2 : 3;
+    j.last.steps = options->rewindow ? 1 : 3; /* a new window follows */
     status = options->reach < 0 ? HMK_BAD_OPTION : nodes_fit(&j, count) ? HMK_OK : HMK_BAD_NODE;
     if (status || count <= 0)
         goto done;

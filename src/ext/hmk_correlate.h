@@ -26,6 +26,7 @@ typedef struct {
     int rewindow;          /* passes with the sub-pixel shifted taper, at most; 0 = one pass in
                             * all, its taper not shifted */
     float settled;         /* px: re-windowing ends when the fit moves less; see unpin */
+    float settled_sigmas;  /* or less than so many of its own standard deviations */
     float min_valid;       /* share of each fine window that must be valid */
     float min_evidence;    /* accept a match above this */
     float known_evidence;  /* or above this, where neighbours or the coarse window vouch for it */

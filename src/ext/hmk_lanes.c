@@ -31,7 +31,7 @@ typedef struct {
     float *re, *im;           /* (n, n + 1) vecs: the window pair, then its spectrum */
     float *q_re, *q_im;       /* (n/2-1, n/2-1, 2) vecs: W Q of the half plane, see cross_spectrum */
     float *inv_w;             /* 1 / W */
-    float *w;                 /* robust factor on W */
+    float *hard, *between;    /* (n, n) vecs: a mask and scratch, before there is a spectrum */
     float *ref_row, *ref_col; /* (n) vecs: taper of the reference */
     float *sec_row, *sec_col; /* (n) vecs: taper of the secondary, shifted lane by lane */
     float *er_re, *er_im;     /* (n/2) vecs: exp(-i omega_k d) along rows and columns */
@@ -42,28 +42,29 @@ typedef struct {
     vec inflation;            /* noise of bins that taper and mask tie together; hmk_lanes.h */
 } work;
 
+/* Floats of a lane: windows, spectrum (its place also holds two masks while they are made),
+ * ten lines, soft masks. */
 static size_t scratch_floats(int n)
 {
-    size_t window = (size_t)n * (size_t)(n + 1), half = (size_t)n * (size_t)n / 2;
-    return ((size_t)2 * window + 4 * half + 10 * (size_t)n + 4 * half) * HMK_LANES;
+    size_t window = (size_t)n * (size_t)(n + 1), area = (size_t)n * (size_t)n;
+    return (2 * window + 2 * area + 10 * (size_t)n + 2 * area) * HMK_LANES;
 }
 
 static work lay_out(int n, float *scratch)
 {
-    size_t window = (size_t)n * (size_t)(n + 1) * HMK_LANES;
-    size_t half = (size_t)n * (size_t)n / 2 * HMK_LANES;
-    size_t line = (size_t)n * HMK_LANES;
+    const size_t line = (size_t)n * HMK_LANES, area = (size_t)n * line;
+    const size_t window = area + line;
     work k;
     k.re = scratch, k.im = k.re + window;
-    k.q_re = k.im + window, k.q_im = k.q_re + half;
-    k.inv_w = k.q_im + half, k.w = k.inv_w + half;
-    k.ref_row = k.w + half, k.ref_col = k.ref_row + line;
+    k.q_re = k.im + window, k.q_im = k.q_re + area / 2, k.inv_w = k.q_im + area / 2;
+    k.hard = k.q_re, k.between = k.hard + area;
+    k.ref_row = k.q_re + 2 * area, k.ref_col = k.ref_row + line;
     k.sec_row = k.ref_col + line, k.sec_col = k.sec_row + line;
     k.er_re = k.sec_col + line, k.er_im = k.er_re + line / 2;
     k.ec_re = k.er_im + line / 2, k.ec_im = k.ec_re + line / 2;
     k.a_re = k.ec_im + line / 2, k.a_im = k.a_re + line;
     k.b_re = k.a_im + line, k.b_im = k.b_re + line;
-    k.soft_ref = k.b_im + line, k.soft_sec = k.soft_ref + 2 * half;
+    k.soft_ref = k.b_im + line, k.soft_sec = k.soft_ref + area;
     k.squares = splat(0), k.inflation = splat(0);
     return k;
 }
@@ -208,7 +209,7 @@ static void make_masks(const hmk_window *win, const hmk_batch *batch, work *k,
 {
     const int n = win->n, line = n * HMK_LANES;
     const size_t pitch = (size_t)(n + 1) * HMK_LANES;
-    float *hard = k->q_re, *between = hard + (size_t)n * line; /* no spectrum there yet */
+    float *hard = k->hard, *between = k->between;
     vec count_a = splat(0), count_b = splat(0);
     for (int i = 0; i < n; i++)
         for (int j = 0; j < line; j += HMK_LANES) {
@@ -588,33 +589,41 @@ INLINE void turned(vec a, vec b, vec cx, vec cy, vec x, vec y, int side, vec *wc
     *ws = side ? v * x - u * y : v * x + u * y;
 }
 
-/* The same sums with each bin multiplied by its robust factor, which is multiplied before by
- * ((1 + cos psi) / 2)^6, that is (1 - phi/4)^6; in the `first` round it is that. */
-INLINE sums robust_sums(const work *k, int n, int first)
+/* (1 - phi/4)^(6 round) = ((1 + cos psi) / 2)^(6 round) of a bin, its robust factor. */
+INLINE vec trust(vec cosine, int round)
+{
+    if (round == 0)
+        return splat(1);
+    vec f = 0.5f + 0.5f * cosine;
+    f = f * f * f;
+    f = f * f;
+    vec product = f;
+    for (int i = 1; i < round; i++)
+        product *= f;
+    return product;
+}
+
+/* The same sums with each bin multiplied by its robust factor. */
+INLINE sums robust_sums(const work *k, int n, int round)
 {
     const int top = n / 2 - 1;
     sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
     const float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w;
-    float *w = k->w;
     for (int c = 0; c < top; c++) {
         vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
         vec c0 = splat(0), c1 = splat(0), c2 = splat(0), s0 = splat(0), s1 = splat(0);
-        for (int r = 0; r < top; r++) {
+        vec kr = splat(0);
+        for (int r = 0; r < top; r++, kr += 1.0f) {
             vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
             for (int side = 0; side < 2; side++) {
                 vec wc, ws;
                 turned(load(q_re), load(q_im), cx, cy, x, y, side, &wc, &ws);
-                vec f = 0.5f + 0.5f * (wc * load(inv_w));
-                f = f * f * f;
-                f = f * f;
-                if (!first)
-                    f *= load(w);
-                store(w, f);
+                vec f = trust(wc * load(inv_w), round);
                 wc *= f, ws *= f;
-                const float kr = side ? (float)-r : (float)r;
-                c0 += wc, c1 += kr * wc, c2 += (kr * kr) * wc;
-                s0 += ws, s1 += kr * ws;
-                q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES, w += HMK_LANES;
+                vec k1 = side ? -kr : kr;
+                c0 += wc, c1 += k1 * wc, c2 += (kr * kr) * wc;
+                s0 += ws, s1 += k1 * ws;
+                q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES;
             }
         }
         const float f = (float)c;
@@ -644,35 +653,36 @@ static inline void newton(const sums *t, int n, vec *row, vec *col)
 /* Coherence, SNR, evidence and the sandwich covariance H^-1 J H^-1 of the fit: H its curvature,
  * J the scatter of its slope over the bins. Both take the weights from before the robust
  * rounds: the reweighted ones make their own evidence, and the noise is hardly another.
- * Returns the sums, with the robust factors, for the last step. */
-static sums judge(const hmk_window *win, const work *k, int robust, hmk_fit *out)
+ * Returns the sums of the last round, for the last step. */
+INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
 {
     const int n = win->n, top = n / 2 - 1;
     sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
     vec sw = splat(0), swc = splat(0), sv = splat(0);
     vec jrr = splat(0), jrc = splat(0), jcc = splat(0);
     vec hrr = splat(0), hrc = splat(0), hcc = splat(0);
-    const float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w, *rob = k->w;
+    const float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w;
     for (int c = 0; c < top; c++) {
         vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
         vec c0 = splat(0), c1 = splat(0), c2 = splat(0);
         vec j0 = splat(0), j1 = splat(0), j2 = splat(0);
         vec f0 = splat(0), f1 = splat(0), f2 = splat(0), s0 = splat(0), s1 = splat(0);
-        for (int r = 0; r < top; r++) {
+        vec kr = splat(0);
+        for (int r = 0; r < top; r++, kr += 1.0f) {
             vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
             for (int side = 0; side < 2; side++) {
-                vec a = load(q_re), b = load(q_im), wc, ws;
-                vec w = (a * a + b * b) * load(inv_w);
+                vec a = load(q_re), b = load(q_im), iw = load(inv_w), wc, ws;
+                vec w = (a * a + b * b) * iw;
                 turned(a, b, cx, cy, x, y, side, &wc, &ws);
-                vec f = robust ? load(rob) : splat(1);
+                vec f = trust(wc * iw, round);
                 vec fc = f * wc, fs = f * ws, j = ws * ws;
-                const float kr = side ? (float)-r : (float)r;
+                vec k1 = side ? -kr : kr, k2 = kr * kr;
                 sw += w, sv += f * w;
-                j0 += j, j1 += kr * j, j2 += (kr * kr) * j;
-                c0 += wc, c1 += kr * wc, c2 += (kr * kr) * wc;
-                f0 += fc, f1 += kr * fc, f2 += (kr * kr) * fc;
-                s0 += fs, s1 += kr * fs;
-                q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES, rob += HMK_LANES;
+                j0 += j, j1 += k1 * j, j2 += k2 * j;
+                c0 += wc, c1 += k1 * wc, c2 += k2 * wc;
+                f0 += fc, f1 += k1 * fc, f2 += k2 * fc;
+                s0 += fs, s1 += k1 * fs;
+                q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES;
             }
         }
         const float f = (float)c;
@@ -715,14 +725,16 @@ static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, 
         t = correlation(&k, n);
         newton(&t, n, &row, &col);
     }
-    for (int round = 0; round < robust; round++) {
+    for (int round = 1; round < robust; round++) {
         turn_to(&k, n, row, col);
-        t = round == 0 ? robust_sums(&k, n, 1) : robust_sums(&k, n, 0);
+        t = round == 1 ? robust_sums(&k, n, 1) : robust_sums(&k, n, round);
         newton(&t, n, &row, &col);
     }
     if (full) { /* the last step is small: the match is judged where it begins */
         turn_to(&k, n, row, col);
-        t = judge(win, &k, robust, out);
+        t = robust == 0   ? judge(win, &k, 0, out)
+            : robust == 2 ? judge(win, &k, 2, out)
+                          : judge(win, &k, robust, out);
         newton(&t, n, &row, &col);
     } else
         store(out->evidence, evidence_of(&k, t.value));

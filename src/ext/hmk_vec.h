@@ -117,28 +117,26 @@ static inline vec sin_pi(vec u)
 }
 
 /* Transpose HMK_LANES x HMK_LANES numbers: lane l of vec j becomes from[l][at + j].
- * Each stage exchanges the off-diagonal blocks of one size. */
+ * Reading half a vec from either of two rows spares the exchange of the largest blocks; each
+ * stage then exchanges the off-diagonal blocks of one size. */
 #if HMK_LANES == 4
+#define BOTH 0, 1, 2, 3
 #define LOW_1 0, 4, 2, 6
 #define HIGH_1 1, 5, 3, 7
-#define LOW_2 0, 1, 4, 5
-#define HIGH_2 2, 3, 6, 7
 #elif HMK_LANES == 8
+#define BOTH 0, 1, 2, 3, 4, 5, 6, 7
 #define LOW_1 0, 8, 2, 10, 4, 12, 6, 14
 #define HIGH_1 1, 9, 3, 11, 5, 13, 7, 15
 #define LOW_2 0, 1, 8, 9, 4, 5, 12, 13
 #define HIGH_2 2, 3, 10, 11, 6, 7, 14, 15
-#define LOW_4 0, 1, 2, 3, 8, 9, 10, 11
-#define HIGH_4 4, 5, 6, 7, 12, 13, 14, 15
 #elif HMK_LANES == 16
+#define BOTH 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 #define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
 #define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
 #define LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
 #define HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
 #define LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
 #define HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
-#define LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
-#define HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
 #endif
 
 #define EXCHANGE(size)                                                             \
@@ -149,18 +147,30 @@ static inline vec sin_pi(vec u)
             v[i + size] = __builtin_shufflevector(a, b, HIGH_##size);              \
         }
 
+typedef float half_vec __attribute__((vector_size(2 * HMK_LANES)));
+
+static inline vec load_halves(const float *low, const float *high)
+{
+    half_vec a, b;
+    memcpy(&a, low, sizeof a);
+    memcpy(&b, high, sizeof b);
+    return __builtin_shufflevector(a, b, BOTH);
+}
+
 static inline void transpose_in(const float *const *from, ptrdiff_t at, float *to)
 {
+    enum { HALF = HMK_LANES / 2 };
     vec v[HMK_LANES];
-    for (int l = 0; l < HMK_LANES; l++)
-        memcpy(&v[l], from[l] + at, sizeof v[l]);
+    for (int l = 0; l < HALF; l++) {
+        v[l] = load_halves(from[l] + at, from[l + HALF] + at);
+        v[l + HALF] = load_halves(from[l] + at + HALF, from[l + HALF] + at + HALF);
+    }
     EXCHANGE(1)
-    EXCHANGE(2)
 #if HMK_LANES >= 8
-    EXCHANGE(4)
+    EXCHANGE(2)
 #endif
 #if HMK_LANES >= 16
-    EXCHANGE(8)
+    EXCHANGE(4)
 #endif
     for (int j = 0; j < HMK_LANES; j++)
         store(to + j * HMK_LANES, v[j]);

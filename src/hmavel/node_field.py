@@ -45,6 +45,7 @@ class Settings:
     robust: int = 2  #: rounds of robust reweighting
     rewindow: int = 4  #: passes with the sub-pixel shifted window, at most; 0 = one pass in all
     settled: float = 0.005  #: px; re-windowing ends when a fit moves the window less
+    settled_sigmas: float = 2.0  #: or by less than so many of its own standard deviations
     min_valid: float = 0.6  #: share of each fine window that must be valid
     min_evidence: float = 5.5  #: accept a match above this; see docs/method.md
     known_evidence: float = 4.0  #: or this, where neighbours or the coarse window vouch for it
