@@ -31,6 +31,7 @@ from hmavel.verdict import gate
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from geopandas import GeoSeries
     from numpy.typing import NDArray
 
     from hmavel._types import BoolArray, Displacement, Grid, Scene
@@ -111,11 +112,12 @@ def pair_files(
     _check_size(plan, config)
     threads = parallel.cores() if threads <= 0 else threads
     grid = _node_grid(plan.grid, config.correlate.step)
-    polygons = _polygons(plan, grid, stable, glaciers, config)
+    outlines = _outlines(plan, grid, glaciers)
+    polygons = _polygons(plan, grid, stable, outlines, config)
     shade = _shade(scenes, grid, dem, config)
     polygons &= ~shade
     with Arriving(plan) as images:
-        found = _correlate(images, _domain(glaciers, plan, config), config, clock, threads)
+        found = _correlate(images, _domain(outlines, plan, config), config, clock, threads)
         picture = images.every(max(1, round(max(plan.grid.shape) / 900)))
     clock.seconds["read"] = images.seconds
     del images
@@ -138,7 +140,8 @@ def pair_files(
         "sigma_scaled": measured.scaled,
         "unsteady": _unsteady(measured, grid, config),
         "gate": gate(
-            measured, plan.grid.pixel, config.gates.limits(), ice=_ice(plan, grid, glaciers)
+            measured, plan.grid.pixel, config.gates.limits(),
+            ice=None if outlines is None else _inside(outlines, grid),
         ),
         "stable_cells": int(ground.sum()),
         "shaded_cells": None if dem is None else int(shade.sum()),
@@ -162,13 +165,23 @@ def pair_files(
     return PairResult(out, plan.id, days, measured, report | _counts(measured))
 
 
-def _ice(plan: PairPlan, grid: Grid, glaciers: Path | None) -> BoolArray | None:
-    """Return the nodes inside the outlines, for the share of the ice that is matched."""
+def _inside(polygons: Any, grid: Grid, *, all_touched: bool = False) -> BoolArray:
+    # Imported only where there are polygons: geopandas takes half a second.
+    from hmavel.polygons import rasterize
+
+    return rasterize(polygons, grid, all_touched=all_touched)
+
+
+def _outlines(plan: PairPlan, grid: Grid, glaciers: Path | None) -> GeoSeries | None:
+    """Return the outlines of ice on the images' map, None where none are given."""
     if glaciers is None:
         return None
-    from hmavel.glaciers import rasterize, read_polygons
+    from hmavel.polygons import read_polygons
 
-    return rasterize(read_polygons(glaciers, crs=plan.grid.crs), grid)
+    outlines = read_polygons(glaciers, crs=plan.grid.crs).geometry.to_crs(plan.grid.crs)
+    found = _inside(outlines, grid, all_touched=True).any()
+    _require(bool(found), plan, "outlines on the image", glaciers)
+    return outlines
 
 
 def _shade(
@@ -233,23 +246,24 @@ def _node_grid(image: Grid, step: int) -> Grid:
 
 
 def _polygons(
-    plan: PairPlan, grid: Grid, stable: Path | None, glaciers: Path | None, config: Config
+    plan: PairPlan,
+    grid: Grid,
+    stable: Path | None,
+    outlines: GeoSeries | None,
+    config: Config,
 ) -> BoolArray:
     """Return the nodes that may be stable: in the polygons, off the ice."""
-    if stable is None and glaciers is None:
+    if stable is None and outlines is None:
         return np.zeros(grid.shape, bool)
-    from hmavel.glaciers import rasterize, read_polygons
-
     ground = np.ones(grid.shape, bool)
     if stable is not None:
-        ground = rasterize(read_polygons(stable, crs=plan.grid.crs), grid)
+        from hmavel.polygons import read_polygons
+
+        ground = _inside(read_polygons(stable, crs=plan.grid.crs), grid)
         _require(bool(ground.any()), plan, "polygons of stable ground on the image", stable)
-    if glaciers is not None:
-        outlines = read_polygons(glaciers, crs=plan.grid.crs).geometry.to_crs(plan.grid.crs)
+    if outlines is not None:
         buffered = outlines.buffer(config.glaciers.ice_buffer_m)
-        ice = rasterize(buffered, grid, all_touched=True)
-        _require(bool(ice.any()), plan, "outlines on the image", glaciers)
-        ground &= ~ice
+        ground &= ~_inside(buffered, grid, all_touched=True)
     return ground
 
 
@@ -321,13 +335,13 @@ def _require(found: bool, plan: PairPlan, what: str, path: Path) -> None:
         )
 
 
-def _domain(glaciers: Path | None, pair: PairPlan, config: Config) -> NDArray[np.uint8] | None:
+def _domain(
+    outlines: GeoSeries | None, pair: PairPlan, config: Config
+) -> NDArray[np.uint8] | None:
     """Return labels for windows that keep to their side of a margin: 1 ice, 2 ground."""
-    if glaciers is None or not config.correlate.domain_windows:
+    if outlines is None or not config.correlate.domain_windows:
         return None
-    from hmavel.glaciers import rasterize, read_polygons
-
-    ice = rasterize(read_polygons(glaciers, crs=pair.grid.crs), pair.grid)
+    ice = _inside(outlines, pair.grid)
     return np.where(ice, 1, 2).astype(np.uint8)
 
 
