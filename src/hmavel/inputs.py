@@ -8,15 +8,13 @@ pair, which reads all of its files, names these.
 from __future__ import annotations
 
 import hashlib
-from contextlib import AbstractContextManager
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from hmavel.tars import open_member
-from hmavel.vsi import is_remote, shown, tar_of
+from hmavel.tars import open_bytes
+from hmavel.vsi import is_remote, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -55,16 +53,12 @@ def file_sums(scene: Scene) -> dict[str, Any]:
             sums[shown(file)] = scene.version or None
             continue
         made, size = hashlib.sha256(), 0
-        with _open(file) as stream:
+        with open_bytes(file) as stream:
             while part := stream.read(_PART):
                 made.update(part)
                 size += len(part)
         sums[file.name] = [size, made.hexdigest()]
     return sums
-
-
-def _open(file: Path) -> AbstractContextManager[IO[bytes]]:
-    return file.open("rb") if tar_of(file) is None else open_member(file)
 
 
 def together(pairs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

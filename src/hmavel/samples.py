@@ -6,12 +6,10 @@ everything, and an archive is terabytes.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
 
 from hmavel._types import Scene
-from hmavel.tars import member_size, open_member
+from hmavel.tars import member_size, open_bytes
 from hmavel.vsi import is_remote, tar_of
 
 _SAMPLE = 1 << 14
@@ -48,12 +46,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if tar_of(path) is None else member_size(path)
 
 
-def _open(path: Path) -> AbstractContextManager[IO[bytes]]:
-    return path.open("rb") if tar_of(path) is None else open_member(path)
-
-
 def _alike(one: Path, other: Path, size: int) -> bool:
-    with _open(one) as a, _open(other) as b:
+    with open_bytes(one) as a, open_bytes(other) as b:
         for k in range(_SAMPLES):
             start = max(0, size - _SAMPLE) * k // (_SAMPLES - 1)
             a.seek(start)

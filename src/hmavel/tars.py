@@ -6,7 +6,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -61,6 +61,11 @@ def read_member(path: Path) -> bytes:
     """Read a small member (an MTL) by its GDAL name; errors of `list_tar`."""
     with open_member(path) as file:
         return file.read(_MOST_TEXT)
+
+
+def open_bytes(path: Path) -> AbstractContextManager[IO[bytes]]:
+    """Open a file of the disk, or a tar's member by its GDAL name."""
+    return path.open("rb") if tar_of(path) is None else open_member(path)
 
 
 @contextmanager
