@@ -95,8 +95,8 @@ cdef extern from "hmk_outliers.h" nogil:
                                     ptrdiff_t rows, ptrdiff_t cols, int least, float spread,
                                     ptrdiff_t first, ptrdiff_t last, float *mid_u,
                                     float *mid_v)
-    hmk_status hmk_bend(const float *u, const float *v, ptrdiff_t rows,
-                                 ptrdiff_t cols, float limit, ptrdiff_t first,
-                                 ptrdiff_t last, float *far_u, float *far_v)
+    hmk_status hmk_bend(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
+                        float limit, ptrdiff_t first, ptrdiff_t last, float *far_u,
+                        float *far_v)
     hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
                                float limit, int32_t *parent, int32_t *size)

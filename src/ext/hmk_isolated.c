@@ -9,20 +9,12 @@
  * neighbours; returns whether any pixel is invalid. */
 static int validity(const float *row, ptrdiff_t cols, uint8_t *ok)
 {
-    const uint32_t exponent = 0x7f800000; /* all ones in what is infinite or no number */
-    uint32_t invalid = 0;
+    uint8_t all = 1;
     for (ptrdiff_t j = 0; j < cols; j++) {
-        uint32_t bits;
-        memcpy(&bits, row + j, sizeof bits);
-        invalid |= (bits & exponent) == exponent;
-    }
-    if (!invalid) {
-        memset(ok + 1, 1, (size_t)cols);
-        return 0;
-    }
-    for (ptrdiff_t j = 0; j < cols; j++)
         ok[j + 1] = row[j] - row[j] == 0;
-    return 1;
+        all &= ok[j + 1];
+    }
+    return !all;
 }
 
 typedef struct {
@@ -36,9 +28,9 @@ static inline void add(neighbours *n, const float *row, const uint8_t *ok, ptrdi
         n->count++, n->sum += row[j];
 }
 
-/* The value of pixel j of `here`, or NaN's stand-in: itself, where it is not isolated. With all
- * eight neighbours the stencil errs by (1 - cos k_row)(1 - cos k_col) of a wave, by less than
- * its half up to a quarter of the sampling rate. */
+/* What takes the place of pixel j of the middle row: itself where it is not isolated. The
+ * stencil of all eight neighbours misses (1 - cos k_row)(1 - cos k_col) of a wave: nothing of one
+ * that runs along either axis, a quarter of one of 6 pixels along both, all of one of 4. */
 static float value(const float *const row[3], uint8_t *const ok[3], ptrdiff_t j)
 {
     neighbours side = {0, 0}, corner = {0, 0};
@@ -62,11 +54,11 @@ hmk_status hmk_fill_isolated(float *image, ptrdiff_t rows, ptrdiff_t cols)
     memset(lines, 0, 3 * width);
     for (int r = 0; r < 3; r++)
         ok[r] = lines + (size_t)r * width;
-    int holes = 0, next_holes = rows > 0 ? validity(image, cols, ok[2]) : 0;
+    int next_holes = rows > 0 ? validity(image, cols, ok[2]) : 0;
     for (ptrdiff_t i = 0; i < rows; i++) {
         uint8_t *spare = ok[0];
         ok[0] = ok[1], ok[1] = ok[2], ok[2] = spare;
-        holes = next_holes;
+        const int holes = next_holes;
         if (i + 1 < rows)
             next_holes = validity(image + (i + 1) * cols, cols, ok[2]);
         else

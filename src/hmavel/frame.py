@@ -62,6 +62,26 @@ class Part:
     col: int
 
 
+class _Scales:
+    """Mean and spread of the images of a frame, found once, when they are first asked for."""
+
+    def __init__(
+        self, images: tuple[Image, Image], inner: Slices, arrived: Callable[[int], None] | None
+    ) -> None:
+        self._images, self._inner, self._arrived = images, inner, arrived
+        self._lock = threading.Lock()
+        self._known: list[tuple[float, float]] = []
+
+    def known(self) -> list[tuple[float, float]]:
+        """Return (mean, spread) of either image."""
+        with self._lock:
+            if not self._known:
+                self._known = [
+                    _scale(image, self._inner, self._arrived) for image in self._images
+                ]
+            return self._known
+
+
 class Frame:
     """The pixels that the windows of a lattice of nodes may look at, beyond the image too.
 
@@ -98,7 +118,8 @@ class Frame:
         self.small = size[0] * size[1] <= whole
         self._arrived = arrived
         self._lock = threading.Lock()
-        self._scales: list[tuple[float, float]] = []
+        inner, _ = overlap(reference.pixels.shape, first, size)
+        self._scales = _Scales(self.images, inner, arrived)
         self._whole: Part | None = None
         self._blocks: OrderedDict[tuple[int, int, int, int], Part] = OrderedDict()
         self._held = 0
@@ -109,7 +130,7 @@ class Frame:
         """Return the frame with NaN wherever ``labels``, on the images' pixels, differ."""
         reference, secondary = self.images
         other = Frame(reference, secondary, self.first, self.size, arrived=self._arrived)
-        other.small = self.small
+        other.small, other._scales = self.small, self._scales
         other._labels, other._label = labels, label
         return other
 
@@ -119,7 +140,7 @@ class Frame:
             return self._make((rows[0], rows[1]), (cols[0], cols[1]))
         with self._lock:
             if self._whole is None:
-                self._whole = self._make((0, self.size[0]), (0, self.size[1]), locked=True)
+                self._whole = self._make((0, self.size[0]), (0, self.size[1]))
             return self._whole
 
     def block(self, rows: tuple[int, int], cols: tuple[int, int]) -> Part:
@@ -141,17 +162,14 @@ class Frame:
                 self._held -= old.a.nbytes + old.b.nbytes
         return part
 
-    def _make(
-        self, rows: tuple[int, int], cols: tuple[int, int], *, locked: bool = False
-    ) -> Part:
+    def _make(self, rows: tuple[int, int], cols: tuple[int, int]) -> Part:
         first = self.first[0] + rows[0], self.first[1] + cols[0]
         size = rows[1] - rows[0], cols[1] - cols[0]
         if self._arrived is not None:
             self._arrived(first[0] + size[0])
-        scales = self._scale_both(locked)
         made = [
             _standardised(image, scale, first, size)
-            for image, scale in zip(self.images, scales, strict=True)
+            for image, scale in zip(self.images, self._scales.known(), strict=True)
         ]
         if self._labels is not None:
             mine = np.full(size, self._label == 0)
@@ -160,18 +178,6 @@ class Frame:
             for array in made:
                 array[~mine] = np.nan
         return Part(made[0], made[1], rows[0], cols[0])
-
-    def _scale_both(self, locked: bool) -> list[tuple[float, float]]:
-        if locked:
-            return self._known_scales()
-        with self._lock:
-            return self._known_scales()
-
-    def _known_scales(self) -> list[tuple[float, float]]:
-        if not self._scales:
-            inner, _ = overlap(self.images[0].pixels.shape, self.first, self.size)
-            self._scales = [_scale(image, inner, self._arrived) for image in self.images]
-        return self._scales
 
 
 def extent(row: Any, col: Any, pad: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -206,11 +212,12 @@ def _standardised(
     if pixels.shape != size:
         out.fill(np.nan)
     if pixels.size:
-        _kernels.standardise(
+        holes = _kernels.standardise(
             pixels, mask, *scale, SATURATED, out, outer[0].start, outer[1].start
         )
-        # At the edge of a part neighbours are missing; no window reaches so far.
-        check(_kernels.fill_isolated(out))
+        if holes:
+            # At the edge of a part neighbours are missing; no window reaches so far.
+            check(_kernels.fill_isolated(out))
     return out
 
 
@@ -223,7 +230,12 @@ def _usable(image: Image, inner: Slices) -> tuple[NDArray[Any], NDArray[np.uint8
         mask = seen if mask is None else mask & seen
     if pixels.dtype.name not in _PIXELS or not pixels.dtype.isnative:
         pixels = pixels.astype(np.float64)
-    return pixels, None if mask is None else mask.view(np.uint8)
+    usable = None if mask is None else _rows_in_one_piece(mask).view(np.uint8)
+    return _rows_in_one_piece(pixels), usable
+
+
+def _rows_in_one_piece(array: NDArray[Any]) -> NDArray[Any]:
+    return array if array.strides[1] == array.itemsize else np.ascontiguousarray(array)
 
 
 def _scale(
