@@ -596,3 +596,29 @@ def test_matching_begins_before_the_last_row_is_there(monkeypatch):
 
     with pytest.raises(ReadError):
         correlator.correlate_images(*map(frame.Image, images), arrived=never, threads=2)
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_nodes_that_are_not_wanted_are_left_out_and_change_nothing(seed):
+    """Two nodes inside of what is wanted, neighbours' tests see what they see of the whole."""
+    pair = shifted_pair(drow=1.3, dcol=-0.6, seed=seed, shape=(384, 384), noise=0.1)
+    whole = correlate(pair.reference, pair.secondary)
+    where = np.zeros(whole.drow.shape, bool)
+    where[5:19, 22:38] = where[30:44, 3:20] = True
+    some = correlate(pair.reference, pair.secondary, where=where)
+    assert not some.good[~where].any()
+    assert np.isnan(some.drow[~where]).all()
+    assert (some.quality[~where] == Quality.OUTSIDE).mean() > 0.95
+    inner = np.zeros_like(where)
+    inner[7:17, 24:36] = inner[32:42, 5:18] = True
+    assert some.good[inner].all()
+    for name in ("drow", "dcol", "sigma_row", "sigma_col"):
+        apart = getattr(some, name)[inner] - getattr(whole, name)[inner]
+        # A node may start from another seed; it settles within `settled`.
+        assert np.abs(apart).max() < Settings().settled, name
+
+
+def test_where_has_the_shape_of_the_nodes():
+    image = np.random.default_rng(0).normal(size=(96, 96))
+    with pytest.raises(ValueError, match="correlate where: expected the nodes' shape"):
+        correlate(image, image, where=np.ones((3, 3), bool))

@@ -9,8 +9,9 @@ import pytest
 from affine import Affine
 from products import write_product
 from rasterio.crs import CRS
+from scipy import ndimage
 
-from hmavel import Grid, SceneMask, mask, qa
+from hmavel import Grid, SceneMask, classes, mask, qa
 from hmavel.classes import Thresholds, qa_classes, spectral_classes, texture_classes
 from hmavel.errors import GridMismatchError, ReadError
 from hmavel.landsat import open_scene, read_qa
@@ -396,3 +397,18 @@ def test_real_greenland_scene(shared_data):
     assert got.snow[snow].mean() > 0.98
     assert got.saturated.sum() == 0
     assert got.water.sum() == 0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_widening_and_opening_equal_scipys(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(40):
+        shape, share = rng.integers(1, 60, 2), rng.choice([0.0, 0.01, 0.1, 0.5, 1.0])
+        mask = rng.uniform(size=shape) < share
+        for pixels in (0.5, 1.0, 1.5, 2.0, 5.0, 12.9, 13.0, 40.0):
+            far = ndimage.distance_transform_edt(~mask) if mask.any() else np.inf
+            assert np.array_equal(classes.widened(mask, pixels), mask | (far <= pixels))
+        for side in (2, 3):
+            square = np.ones((side, side), bool)
+            found = classes._opened(mask, side)
+            assert np.array_equal(found, ndimage.binary_opening(mask, square))

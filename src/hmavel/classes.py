@@ -26,10 +26,12 @@ SPECTRAL_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7")
 
 #: How far QA's neighbouring cloud is looked at, 30 m pixels.
 REACH = 7
-#: What a cloud's body holds everywhere: two by two pixels.
-_SOLID = np.ones((2, 2), bool)
+#: What a cloud's body holds everywhere: squares of so many pixels on a side.
+_SOLID = 2
 #: And a veil's, which is broad where stripes of debris are not.
-_BROAD = np.ones((3, 3), bool)
+_BROAD = 3
+#: Pixels up to which masks are widened by shifts, which is faster for few.
+_BY_SHIFTS = 12
 #: Side of the window whose purest snow tells of a veil, 30 m pixels.
 ENVELOPE = 7
 #: Side of the texture window, and widening of Band 8's "cloud", 15 m pixels.
@@ -162,7 +164,7 @@ def spectral_classes(
         dark = (b5 < t.dark_b5) & (b6 < t.dark_b6)
         watery = dark & (b3 > t.water_b3) & (_contrast(b3, b5) > t.water_ndwi)
         too_bright_for_shadow = icy & (albedo > t.shadow_albedo)
-    core = _clumps(ndimage.binary_opening(core & valid, _SOLID), t.cloud_min_pixels)
+    core = _clumps(_opened(core & valid, _SOLID), t.cloud_min_pixels)
     thinning = core  # what may have thin edges; where QA is at hand, it knows which: cirrus
     water, shadow = watery, dark & ~watery
     if qa is not None:
@@ -180,7 +182,7 @@ def spectral_classes(
     veil = widened(thinning, t.veil_m / pixel_m) & veiled
     if qa is not None:
         veil |= _far_veil(thinning, icy & (albedo > t.cloud_albedo), snow_index, t, pixel_m)
-    core = core | ndimage.binary_opening(veil, _BROAD)
+    core = core | _opened(veil, _BROAD)
     cloud = widened(core, t.cloud_buffer_m / pixel_m) & valid
     return Classes(
         valid=valid,
@@ -253,6 +255,8 @@ def _believed(cloud: BoolArray, wrong: BoolArray, trust: float) -> BoolArray:
     """Keep QA's cloud where it is not wrong, nor most of it around wrong."""
     # Counts, not filtered floats: a window's answer must not depend on what is far away.
     kept = cloud & ~wrong
+    if not kept.any():
+        return kept
     window = np.ones(2 * REACH + 1, np.int32)
     around = []
     for mask in (kept, cloud):
@@ -290,9 +294,54 @@ def _clumps(mask: BoolArray, least: int) -> BoolArray:
 
 def widened(mask: BoolArray, pixels: float) -> BoolArray:
     """Add every pixel whose centre lies within ``pixels`` of one of the mask's centres."""
-    if pixels <= 0 or not mask.any():
+    if pixels <= 0:
         return mask
-    return np.asarray(ndimage.distance_transform_edt(~mask) <= pixels)
+    rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return mask
+    far = int(pixels)
+    part = tuple(  # nothing farther out can be reached
+        slice(max(found[0] - far, 0), found[-1] + far + 1) for found in (rows, cols)
+    )
+    wide = np.zeros_like(mask)
+    if far <= _BY_SHIFTS:
+        _spread(mask[part], pixels, wide[part])
+    else:
+        wide[part] = ndimage.distance_transform_edt(~mask[part]) <= pixels
+    return wide
+
+
+def _spread(mask: BoolArray, pixels: float, out: BoolArray) -> None:
+    """Set ``out`` within ``pixels`` of the mask: row by row of the disk, shifted."""
+    far = int(pixels)
+    along = mask.copy()
+    width = 0
+    for down in range(far, -1, -1):  # from the disk's shortest row to its longest
+        while (width + 1) ** 2 + down**2 <= pixels**2:
+            width += 1
+            along[:, width:] |= mask[:, :-width]
+            along[:, :-width] |= mask[:, width:]
+        out[down:] |= along[: max(len(along) - down, 0)]
+        if down:
+            out[:-down] |= along[down:]
+
+
+def _opened(mask: BoolArray, side: int) -> BoolArray:
+    """Keep what squares of ``side`` pixels fit in: SciPy's binary opening, by shifts."""
+    if not mask.any():
+        return mask
+    rows, cols = mask.shape
+    if min(rows, cols) < side:
+        return np.zeros_like(mask)
+    fits = np.logical_and.reduce(
+        [mask[i : rows - side + 1 + i, j : cols - side + 1 + j]
+         for i in range(side) for j in range(side)]
+    )  # fmt: skip
+    out = np.zeros_like(mask)
+    for i in range(side):
+        for j in range(side):
+            out[i : rows - side + 1 + i, j : cols - side + 1 + j] |= fits
+    return out
 
 
 def _local_mean(values: FloatArray, valid: BoolArray, side: int = SIDE) -> FloatArray:

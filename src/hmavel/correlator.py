@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel import _fftw
-from hmavel._types import Displacement
+from hmavel._types import Displacement, Quality
 from hmavel.frame import Frame, Image, extent
 from hmavel.node_field import DEFAULT, WEIGHTS, NodeField, Settings, without_outliers
 
@@ -40,6 +40,7 @@ def correlate(
     threads: int = 1,
     nodes: tuple[ArrayLike, ArrayLike] | None = None,
     start: tuple[ArrayLike, ArrayLike] | None = None,
+    where: ArrayLike | None = None,
     reach: int | None = None,
     settings: Settings = DEFAULT,
 ) -> Displacement:
@@ -68,6 +69,11 @@ def correlate(
         (drow, dcol) in px at the nodes, NaN = leave the node out: each node is measured from
         there, without a search and without the tests against its neighbours. For a second
         look, with other settings, at what a first one has found.
+    where
+        True at the nodes that are wanted, shape (len(row), len(col)); None = all. The others
+        get no displacement (``Quality.OUTSIDE``, or why a search that was to lead to wanted
+        ones failed). Fewer neighbours vouch for a node at the edge: want two more around
+        what matters.
     reach
         Search limit per axis, px; default half the coarse window.
     settings
@@ -109,7 +115,7 @@ def correlate(
         Image(images[0], _check_mask(valid_reference, shape, "valid_reference")),
         Image(images[1], _check_mask(valid_secondary, shape, "valid_secondary")),
         window=window, coarse=coarse, step=step, domain=domain, threads=threads, nodes=nodes,
-        start=start, reach=reach, settings=settings,
+        start=start, where=where, reach=reach, settings=settings,
     )  # fmt: skip
 
 
@@ -124,6 +130,7 @@ def correlate_images(
     threads: int = 1,
     nodes: tuple[ArrayLike, ArrayLike] | None = None,
     start: tuple[ArrayLike, ArrayLike] | None = None,
+    where: ArrayLike | None = None,
     reach: int | None = None,
     settings: Settings = DEFAULT,
     arrived: Callable[[int], None] | None = None,
@@ -137,7 +144,7 @@ def correlate_images(
     arrived
         Called with a number of rows before these are looked at, from any thread; to return
         when they are in the arrays, and to raise when they never will be.
-    window, coarse, step, domain, threads, nodes, start, reach, settings
+    window, coarse, step, domain, threads, nodes, start, where, reach, settings
         As for `correlate`.
     """
     _check_windows(window, coarse, step, threads)
@@ -148,6 +155,7 @@ def correlate_images(
     row, col = _node_centres(nodes, shape, step)
     labels = None if domain is None else _check_labels(domain, shape)
     begin = None if start is None else _check_start(start, (len(row), len(col)))
+    wanted = None if where is None else _check_where(where, (len(row), len(col)))
 
     _fftw.ready()
     pad = max(window, coarse) // 2 + reach + 2
@@ -161,13 +169,14 @@ def correlate_images(
         settings.instruction_set,
         threads,
     )
-    out, quality = field.measure_all(labels, begin)
+    out, quality = field.measure_all(labels, begin, wanted)
     drow, dcol, sigma_row, sigma_col, snr, coherence, _ = out
     found = Displacement(drow, dcol, sigma_row, sigma_col, snr, coherence, quality, row, col)
     if begin is not None:
         return found
     spacing = float(row[1] - row[0]) if len(row) > 1 else float(step)
-    return without_outliers(found, settings, window=window, step=spacing, threads=threads)
+    kept = without_outliers(found, settings, window=window, step=spacing, threads=threads)
+    return kept if wanted is None else kept.rejected(~wanted, Quality.OUTSIDE)
 
 
 def correlate_pair(pair: Pair, **options: Any) -> Displacement:
@@ -254,6 +263,16 @@ def _check_start(
             f"{[part.shape for part in parts]}; pass one displacement per node"
         )
     return np.stack(parts)
+
+
+def _check_where(where: ArrayLike, shape: tuple[int, int]) -> BoolArray:
+    wanted = np.asarray(where)
+    if wanted.shape != shape:
+        raise ValueError(
+            f"correlate where: expected the nodes' shape {shape}, got {wanted.shape}; "
+            "pass one truth value per node"
+        )
+    return wanted.astype(bool)
 
 
 def _node_centres(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 from hmavel import __version__, state
 from hmavel.config import as_json
@@ -21,10 +22,16 @@ from hmavel.verdict import figures, pair_row, verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hmavel._types import BoolArray
     from hmavel.config import Config
     from hmavel.outcome import Clock, Row
     from hmavel.pairing import PairChoice
     from hmavel.site import Site
+
+#: Nodes around the wanted ones that are matched too: as far as the test by neighbours looks.
+_AROUND = 2
+#: Nodes on bare ground of which some may be lost at the edges of its patches.
+_PLENTY = 1000
 
 
 def open_stack(
@@ -61,6 +68,19 @@ def pair_fingerprint(choice: PairChoice, site: Site, config: Config) -> str:
     )
 
 
+def _wanted(ice: BoolArray, stable: BoolArray) -> BoolArray:
+    """Return the nodes to match: the ice in sight with what vouches for it, and bare ground.
+
+    What is neither (snow, other glaciers, cloud) is most of the nodes, and the dearest: a
+    node without a match searches for it in vain. Neighbours two nodes away have a say in
+    whether a match is believed; where there is plenty of bare ground, its edges can do
+    without.
+    """
+    if np.count_nonzero(stable) < _PLENTY:
+        return np.asarray(ndimage.maximum_filter(ice | stable, 4 * _AROUND + 1))
+    return np.asarray(ndimage.maximum_filter(ice, 2 * _AROUND + 1) | stable)
+
+
 def process_pair(
     choice: PairChoice, *, stack: Stack, folder: Path, config: Config, clock: Clock
 ) -> Row:
@@ -83,9 +103,10 @@ def process_pair(
         reference, secondary = stack.get(choice.reference), stack.get(choice.secondary)
     pair = PairPlan(choice.reference, choice.secondary, site.image, "none", "")
     stable = ~site.any_ice & reference.clear & secondary.clear
+    hidden = reference.hidden | secondary.hidden
     measured = measure(
-        pair, reference.image, secondary.image, stable=stable,
-        hidden=reference.hidden | secondary.hidden, nodes=(site.row, site.col),
+        pair, reference.image, secondary.image, stable=stable, hidden=hidden,
+        nodes=(site.row, site.col), where=_wanted(site.ice & ~hidden, stable),
         config=config, clock=clock,
     )
     row = pair_row(choice, site.id) | figures(

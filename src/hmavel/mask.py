@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,6 +42,9 @@ from hmavel.landsat import (
 )
 from hmavel.lattice import covering_window
 from hmavel.overlap import covered, to_grid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "Thresholds",
@@ -95,11 +99,7 @@ def classify(
     if not spectral and "QA_PIXEL" not in scene.bands:
         return _classify_b8(scene, window, t)
     lattice = scene_grid(scene, "B6" if spectral else "QA_PIXEL")
-    # What clumps and widening can see beyond the window is read too, and cut off at the end.
-    far = max(t.veil_m, t.far_veil_m, t.shade_m) / lattice.pixel + REACH + ENVELOPE
-    margin = math.ceil(t.cloud_buffer_m / lattice.pixel + far) + t.cloud_min_pixels + 4
-    area, inside = _area(lattice, window, margin if spectral else 0)
-    qa = read_qa(scene, area)[0] if "QA_PIXEL" in scene.bands else None
+    area, inside, qa = _qa_area(scene, lattice, window, t, spectral)
     radsat = read_radsat(scene, area)[0] if "QA_RADSAT" in scene.bands else None
     if spectral:
         bands = {name: reflectance(scene, name, area)[0] for name in SPECTRAL_BANDS}
@@ -167,6 +167,35 @@ def _has_spectrum(scene: Scene) -> bool:
     # Level 1 alone is still to be divided by the sine of the sun's elevation.
     lit = scene.level_of("B6").startswith(("L2", "TOA")) or scene.sun_elevation > 0
     return lit and all(name in scene.bands and name in known for name in SPECTRAL_BANDS)
+
+
+def _qa_area(
+    scene: Scene, lattice: Grid, window: Grid | None, t: Thresholds, spectral: bool
+) -> tuple[Grid, tuple[slice, slice], NDArray[Any] | None]:
+    """Return what to read, the part of it that was asked for, and QA_PIXEL over it.
+
+    What clumps and widening can see beyond the window is read too, and cut off at the end.
+    Veils reach far, but where there is QA_PIXEL they begin at its cirrus: without any in
+    reach, half as many pixels of the other bands do.
+    """
+    if "QA_PIXEL" not in scene.bands:
+        return *_area(lattice, window, _margin(lattice, t, t.veil_m)), None
+    far = max(t.veil_m, t.far_veil_m, t.shade_m)
+    margin = _margin(lattice, t, far) if spectral else 0
+    area, inside = _area(lattice, window, margin)
+    qa = read_qa(scene, area)[0]
+    less = _margin(lattice, t, t.shade_m)
+    if window is None or less >= margin or bits.has(qa, "cirrus").any():
+        return area, inside, qa
+    cut, (rows, cols) = margin - less, qa.shape
+    part = slice(cut, rows - cut), slice(cut, cols - cut)
+    return *_area(lattice, window, less), qa[part]
+
+
+def _margin(lattice: Grid, t: Thresholds, far_m: float) -> int:
+    """Pixels beyond a window that have a say in it, where widening goes ``far_m`` metres."""
+    far = (t.cloud_buffer_m + far_m) / lattice.pixel + REACH + ENVELOPE
+    return math.ceil(far) + t.cloud_min_pixels + 4
 
 
 def _area(lattice: Grid, window: Grid | None, margin: int) -> tuple[Grid, tuple[slice, slice]]:

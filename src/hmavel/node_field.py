@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage
 
 from hmavel import _kernels
 from hmavel._types import Displacement, Quality
@@ -102,16 +103,20 @@ class NodeField:
         return max(1, int(self.options["coarse"]) // 2 // max(steps, default=1))
 
     def measure_all(
-        self, labels: NDArray[Any] | None, start: NDArray[np.float32] | None = None
+        self,
+        labels: NDArray[Any] | None,
+        start: NDArray[np.float32] | None = None,
+        where: BoolArray | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Measure every node; with labels, each on images of its own label's pixels only.
+        """Measure the nodes; with labels, each on images of its own label's pixels only.
 
         ``labels`` stands on the images, of which the frame may be a part. ``start`` as for
-        ``field``.
+        ``field``; ``where`` is every node if it is None.
         """
         shape = len(self.row), len(self.col)
+        wanted = np.ones(shape, bool) if where is None else where
         if labels is None:
-            return self.field(np.ones(shape, bool), start)
+            return self.field(wanted, start)
         of_node = np.zeros(shape, labels.dtype)
         (rows, cols), _ = overlap(labels.shape, self.frame.first, self.frame.size)
         at_row, at_col = self.row + self.frame.first[0], self.col + self.frame.first[1]
@@ -121,7 +126,7 @@ class NodeField:
         out = np.full((7, *shape), np.nan, np.float32)
         quality = np.full(shape, Quality.OUTSIDE, np.uint8)
         for label in np.unique(of_node):
-            mine = of_node == label
+            mine = (of_node == label) & wanted
             part, why = replace(self, frame=self.frame.only(labels, label)).field(mine, start)
             out[:, mine] = part[:, mine]
             quality[mine] = why[mine]
@@ -134,7 +139,8 @@ class NodeField:
 
         The coarse windows of neighbouring nodes overlap almost wholly. So only every
         ``apart``-th node searches, and a node between seeds that agree starts from them; the
-        kernel searches after all where that start does not hold. Without a coarse window
+        kernel searches after all where that start does not hold. The seeds around ``where``
+        are measured with it. Without a coarse window
         nobody searches: with ``start``, (2, rows, cols), nodes are measured from there, and
         where it is NaN not at all.
         """
@@ -146,6 +152,7 @@ class NodeField:
         seeds = np.zeros_like(where)
         if apart:
             seeds[_every(apart), _every(apart)] = True
+            where = where | (seeds & _within(where, apart))
         strips = self._strips(max(apart, 1))
         cols = self._span(self.col, 0, len(self.col))
         parts: dict[int, Part] = {}
@@ -373,6 +380,11 @@ def _upper_quartile_around(
     wide = np.pad(field, 2, constant_values=np.nan)
     near = np.stack([wide[i + di, j + dj] for di in range(5) for dj in range(5)])
     return np.nanpercentile(near, 75, axis=0).astype(np.float32)
+
+
+def _within(where: BoolArray, apart: int) -> BoolArray:
+    """Return the nodes of which one of ``where`` is at most ``apart`` away."""
+    return where if where.all() else np.asarray(ndimage.maximum_filter(where, 2 * apart + 1))
 
 
 def _every(apart: int) -> slice:

@@ -48,6 +48,7 @@ def measure(
     hidden: BoolArray | None = None,
     domain: Any = None,
     nodes: tuple[FloatArray, FloatArray] | None = None,
+    where: BoolArray | None = None,
     threads: int = 1,
 ) -> Measured:
     """Correlate, correct, scale the errors, divide by time: the chain of one pair.
@@ -62,13 +63,13 @@ def measure(
         The nodes on bare ground.
     hidden
         The nodes under cloud, shadow or water; they get no displacement.
-    domain, nodes, threads
+    domain, nodes, where, threads
         As for ``correlate``.
     """
     with clock.stage("correlate"):
         found = correlate(
             reference, secondary, **config.correlate.windows(), nodes=nodes, domain=domain,
-            threads=threads, settings=config.correlate.settings(),
+            where=where, threads=threads, settings=config.correlate.settings(),
         )
     return correct(pair, found, stable=stable, config=config, clock=clock, hidden=hidden)
 
