@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hmavel import journal, parallel
 from hmavel.glacier_months import compose_glacier
 from hmavel.glacier_pairs import open_stack, process_pair
+from hmavel.glacier_products import finish_glacier
 from hmavel.joined import itslive_pairs, rows_of
 from hmavel.outcome import Clock, GlacierResult
 from hmavel.pair_stack import check_pairs
@@ -104,4 +105,8 @@ def _process_glacier(
     if isinstance(months, Failure):
         failures.append(months)
         return GlacierResult(site.id, rows, folder, 0, made, "", failures)
+    finish = partial(finish_glacier, site, folder, used, config, months[0], clock)
+    finished = parallel.attempt(finish, f"table and records of {site.id}")
+    if isinstance(finished, Failure):
+        failures.append(finished)
     return GlacierResult(site.id, rows, folder, months[1], made, months[0], failures)

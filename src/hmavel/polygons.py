@@ -100,6 +100,37 @@ def read_polygons(
     return kept
 
 
+def read_lines(path: str | Path, grid: Grid) -> list[BaseGeometry]:
+    """Read the lines of a vector file that come near a grid, in the grid's CRS.
+
+    Returns
+    -------
+    list of LineString
+        Two-dimensional, whole; those of multi-part features one by one; those without
+        length are left out.
+
+    Raises
+    ------
+    GlacierError
+        No such file, unreadable, several layers, no CRS, no line in it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise unusable(path, "a vector file", "no such file", "check the path")
+    left, bottom, right, top = grid.bounds
+    around = gpd.GeoSeries([box(left, bottom, right, top)], crs=grid.crs)
+    frame = _read_layer(path, None, bbox=around)
+    if frame.crs is None:
+        hint = "write its .prj"
+        raise unusable(path, "a coordinate system", "none in the file", hint)
+    shapes = frame.geometry[~frame.geometry.isna()]
+    if len(shapes) and not shapes.geom_type.str.endswith("LineString").any():
+        got = ", ".join(sorted(set(shapes.geom_type)))
+        raise unusable(path, "lines", got, "give a file of centre lines")
+    parts = shapely.get_parts(shapely.force_2d(shapes.to_crs(grid.crs).to_numpy()))
+    return [part for part in parts if part.geom_type == "LineString" and part.length > 0]
+
+
 def rasterize(
     polygons: gpd.GeoDataFrame | gpd.GeoSeries | BaseGeometry,
     grid: Grid,
@@ -207,7 +238,7 @@ def _label(crs: Any) -> str:
     return f"EPSG:{epsg}" if epsg else str(crs)
 
 
-def _read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+def _read_layer(path: Path, layer: str | None, **options: Any) -> gpd.GeoDataFrame:
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         if layer is None and len(layers) > 1:
@@ -217,7 +248,7 @@ def _read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
             raise unusable(path, f"a layer {layer!r}", have, "name one of these")
         if not layers:
             raise unusable(path, "polygons", "a file without geometry", "check the file")
-        frame = gpd.read_file(path, layer=layer or layers[0])
+        frame = gpd.read_file(path, layer=layer or layers[0], **options)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
         got = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise unusable(

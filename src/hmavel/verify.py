@@ -116,7 +116,7 @@ def verify_run(
 
 def _records(folder: Path) -> list[Path]:
     """Return the records that have checksums: of pairs, months and mosaics."""
-    patterns = ("*/pairs/*.json", "*/months.json", "*/mosaic.json")
+    patterns = ("*/pairs/*.json", "*/months.json", "*/products.json", "*/mosaic.json")
     return sorted(path for pattern in patterns for path in folder.glob(pattern))
 
 

@@ -23,6 +23,7 @@ from hmavel import __version__, glacier_chain, journal, parallel, run_lock, spre
 from hmavel.atomic import sweep, write_text
 from hmavel.cluster import Cluster
 from hmavel.config import product_options, to_toml
+from hmavel.glacier_products import check_packages, finish_run
 from hmavel.memory import parse as memory_bytes
 from hmavel.outcome import (
     FAILURE_COLUMNS,
@@ -92,6 +93,7 @@ def run(
     jobs = parallel.cores() if jobs <= 0 else jobs
     total = memory_bytes(config.run.memory if memory is None else memory)
     clock = Clock()
+    check_packages(config)
     folder = config.output.folder
     with run_lock.hold(folder):
         if stale := sweep(folder):
@@ -115,6 +117,12 @@ def run(
         if config.output.wgs84:
             with clock.stage("mosaic"):
                 failures += _mosaics(done, folder, config, jobs)
+        folders = [result.folder for result in done if result.state]
+        with clock.stage("write"):
+            finished = parallel.attempt(
+                partial(finish_run, folder, folders, config), "table and catalogue of the run"
+            )
+        failures += [finished] if isinstance(finished, Failure) else []
         _write_tables(folder, plan, done, failures)
         remember_pairs(plan, done)
         journal.at(notes).close()

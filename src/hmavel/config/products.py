@@ -72,6 +72,18 @@ class Output(Stage):
         True, "Also make annual means, season, trend and anomalies of each glacier, with their "
         "errors."
     )
+    stac: bool = option(True, "Also write STAC items and collections beside the products.")
+    parquet: bool = option(
+        False, "Also write the table of all time series as Parquet (hmavel[parquet])."
+    )
+    zarr: bool = option(False, "Also write each glacier's cube as Zarr (hmavel[zarr]).")
+    granules: bool = option(
+        False, "Also write every pair that is used in the form of ITS_LIVE's granules."
+    )
+    centre_lines: UserPath | None = option(
+        None, "Vector file of centre lines; the table then has the mean along the line of each "
+        "glacier that has most of its way on its ice.", example="centre_lines.gpkg",
+    )
 
 
 class Run(Stage):

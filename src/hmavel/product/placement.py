@@ -90,6 +90,17 @@ def footprint(source: Grid, crs: CRS) -> tuple[float, float, float, float]:
     return box
 
 
+def corners(source: Grid, crs: CRS) -> list[tuple[float, float]]:
+    """Return the four corners of a grid in another CRS, counterclockwise from the lower left.
+
+    Its sides are straight in its own CRS; in the other they are off by some metres.
+    """
+    left, bottom, right, top = source.bounds
+    x, y = [left, right, right, left], [bottom, bottom, top, top]
+    there = _transformer(source.crs, crs).transform(x, y)
+    return list(zip(*there, strict=True))
+
+
 def _positions(target: Grid, crs: CRS) -> tuple[FloatArray, FloatArray]:
     """Return x and y in ``crs`` of the target's cell centres, each ``target.shape``."""
     rows, cols = target.shape
