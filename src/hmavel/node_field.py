@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,48 +136,42 @@ class NodeField:
     def field(
         self, where: BoolArray, start: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Measure the nodes of ``where``: seeds by search, the others from their seeds.
+        """Measure the nodes of ``where``: few by search, the others from those.
 
-        The coarse windows of neighbouring nodes overlap almost wholly. So only every
-        ``apart``-th node searches, and a node between seeds that agree starts from them; the
-        kernel searches after all where that start does not hold. The seeds around ``where``
-        are measured with it. Without a coarse window
-        nobody searches: with ``start``, (2, rows, cols), nodes are measured from there, and
-        where it is NaN not at all.
+        The coarse windows of neighbouring nodes overlap almost wholly. So only scouts search,
+        every fourth of the seeds along rows and columns. A seed between scouts that agree
+        starts from them, and so does any other node between seeds; the kernel searches after
+        all where that start does not hold. Without a coarse window nobody searches: with
+        ``start``, (2, rows, cols), nodes are measured from there, and where it is NaN not at
+        all.
         """
         out = np.full((7, *where.shape), np.nan, np.float32)
         quality = np.full(where.shape, Quality.OUTSIDE, np.uint8)
-        if start is not None:
+        if start is None:
+            start = np.full((2, *where.shape), np.nan, np.float32)
+        else:
             where = where & np.isfinite(start).all(axis=0)
-        apart = self.apart if self.options["coarse"] else 0
-        seeds = np.zeros_like(where)
-        if apart:
-            seeds[_every(apart), _every(apart)] = True
-            where = where | (seeds & _within(where, apart))
-        strips = self._strips(max(apart, 1))
+        coarse = bool(self.options["coarse"])
+        leading = [_SCOUTS * self.apart, self.apart] if coarse else []
+        levels = _levels(where, leading)
+        strips = self._strips(max(leading, default=1))
         cols = self._span(self.col, 0, len(self.col))
         parts: dict[int, Part] = {}
 
-        def seed(k: int) -> None:
+        def measure(level: int, k: int) -> None:
             first, last = strips[k]
-            parts[k] = self.frame.part(self._span(self.row, first, last), cols)
-            i, j = np.nonzero((where & seeds)[first:last])
-            none = np.full((2, i.size), np.nan, np.float32)
-            self._measure(parts[k], i + first, j, none, out, quality)
-
-        def follow(k: int) -> None:
-            first, last = strips[k]
-            i, j = np.nonzero((where & ~seeds)[first:last])
-            if apart:
-                guess = _between_seeds(out[:2], apart, first, last)[:, i, j]
-            elif start is not None:
-                guess = start[:, first:last][:, i, j]
+            if level == 0:
+                parts[k] = self.frame.part(self._span(self.row, first, last), cols)
+                guess = start[:, first:last]
             else:
-                guess = np.full((2, i.size), np.nan, np.float32)
-            self._measure(parts.pop(k), i + first, j, guess, out, quality)
+                guess = _between_seeds(out[:2], leading[level - 1], first, last)
+            part = parts[k] if level < len(leading) else parts.pop(k)
+            i, j = np.nonzero(levels[level][first:last])
+            self._measure(part, i + first, j, guess[:, i, j], out, quality)
 
-        pipeline(seed, follow, len(strips), self.threads)
-        if apart:
+        pipeline([partial(measure, level) for level in range(len(levels))], len(strips),
+                 self.threads)  # fmt: skip
+        if coarse:
             self._grow(where, out, quality)
         self._refuse_shared(out, quality)
         return out, quality
@@ -385,6 +380,22 @@ def _upper_quartile_around(
 def _within(where: BoolArray, apart: int) -> BoolArray:
     """Return the nodes of which one of ``where`` is at most ``apart`` away."""
     return where if where.all() else np.asarray(ndimage.maximum_filter(where, 2 * apart + 1))
+
+
+#: Of the seeds along rows and columns, one in so many searches before the others.
+_SCOUTS = 4
+
+
+def _levels(where: BoolArray, leading: list[int]) -> list[BoolArray]:
+    """Share the nodes of ``where`` out: lattices of those spacings, then the others."""
+    levels = []
+    left = where.copy()
+    for apart in leading:
+        lattice = np.zeros_like(where)
+        lattice[_every(apart), _every(apart)] = True
+        levels.append(left & lattice)
+        left &= ~lattice
+    return [*levels, left]
 
 
 def _every(apart: int) -> slice:

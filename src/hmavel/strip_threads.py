@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 #: What the statuses of the kernels mean, and what to try.
 STATUS = (
@@ -43,35 +43,30 @@ def check(status: int) -> None:
         raise RuntimeError(f"correlate kernel: {STATUS[status]}")
 
 
-def pipeline(
-    seed: Callable[[int], None], follow: Callable[[int], None], count: int, threads: int
-) -> None:
-    """Seed every strip, and follow in it as soon as its neighbours are seeded too."""
+def pipeline(stages: Sequence[Callable[[int], None]], count: int, threads: int) -> None:
+    """Take every strip through all stages; each waits for the one before in the next strips."""
     if threads == 1:
-        for k in range(count + 1):
-            if k < count:
-                seed(k)
-            if k:
-                follow(k - 1)
+        for k in range(count + len(stages) - 1):
+            for lag, stage in enumerate(stages):
+                if 0 <= k - lag < count:
+                    stage(k - lag)
         return
-    seeded: list[Future[None]] = []
-    followed: list[Future[None]] = []
+    done: list[list[Future[None]]] = [[] for _ in stages]
 
-    def after_seeds(k: int) -> None:
-        for each in seeded[max(k - 1, 0) : k + 2]:
+    def after_neighbours(s: int, k: int) -> None:
+        for each in done[s - 1][max(k - 1, 0) : k + 2] if s else ():
             each.result()
-        follow(k)
+        stages[s](k)
 
     # First come, first served: what a strip waits for has begun before it, so none waits
     # for one that is still in the queue. Following some strips behind, it rarely waits.
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for k in range(count + threads):
-                if k < count:
-                    seeded.append(pool.submit(seed, k))
-                if k >= threads:
-                    followed.append(pool.submit(after_seeds, k - threads))
-            for each in followed:
+            for k in range(count + threads * (len(stages) - 1)):
+                for s in range(len(stages)):
+                    if 0 <= k - s * threads < count:
+                        done[s].append(pool.submit(after_neighbours, s, k - s * threads))
+            for each in done[-1]:
                 each.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
