@@ -1,27 +1,37 @@
 """Whatever bytes come in: an error of the family or a value, never anything else.
 
-``HMAVEL_FUZZ=20000`` gives every parser so many cases.
+``HMAVEL_FUZZ=100000`` gives every parser of `fuzzing` so many cases in the slow stage, and
+every strategy here 60 or a hundredth of that.
 """
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
+import tarfile
 from pathlib import Path
 
+import fuzzing
+import netCDF4
 import numpy as np
 import pytest
 import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hmavel import config, journal, memory, state
-from hmavel.errors import HmavelError
+from hmavel import cli, config, journal, memory, simulate, state
+from hmavel.archive import find_scenes
+from hmavel.dated import open_dated
+from hmavel.errors import HmavelError, ReadError
 from hmavel.mtl import parse_product_id, read_mtl
 from hmavel.raster import open_raster
+from hmavel.raster_netcdf import read_variables
+from hmavel.tars import MOST_TEXT, list_tar, read_member
 
-CASES = int(os.environ.get("HMAVEL_FUZZ", "60"))
+GIVEN = int(os.environ.get("HMAVEL_FUZZ", "0"))
+CASES = max(60, GIVEN // 100)
 fuzz = settings(
     max_examples=CASES, deadline=None, derandomize="HMAVEL_FUZZ" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -144,3 +154,111 @@ def test_a_small_file_that_declares_a_huge_image(tmp_path: Path) -> None:
     with open_raster(path) as reader:
         assert reader.grid.shape == (1_000_000, 1_000_000)
         assert not reader.read(1, window=reader.grid.crop(5, 5, 10, 10))[0].any()
+        with pytest.raises(ReadError, match="one of 2000 GB by its header"):
+            reader.read(1)
+
+
+def test_a_small_netcdf_file_that_declares_a_huge_map(tmp_path: Path) -> None:
+    path = tmp_path / "huge.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        for name in ("y", "x"):
+            file.createDimension(name, 10**6)
+            axis = file.createVariable(name, "f8", (name,), zlib=True)
+            axis[:] = np.arange(10**6) * (1 if name == "x" else -1)
+        file.createVariable("vx", "f4", ("y", "x"), chunksizes=(1000, 1000), zlib=True)
+    assert path.stat().st_size < 6e6
+    with pytest.raises(ReadError, match="one of 4000 GB by its header"):
+        read_variables(path, ("vx",))
+
+
+def test_bombs_are_read_to_a_limit(tmp_path: Path) -> None:
+    """A packed tar of 60 KB with a metadata file of 60 MB; XML that doubles itself."""
+    (tmp_path / "big").write_bytes(bytes(60_000_000))
+    with tarfile.open(tmp_path / "bomb.tgz", "w:gz") as tar:
+        tar.add(tmp_path / "big", "LC08_MTL.txt")
+    (member,) = list_tar(tmp_path / "bomb.tgz")
+    assert len(read_member(member)) == MOST_TEXT
+    laughs = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "bbbbbbbbbb">' + "".join(
+        f'<!ENTITY {chr(99 + i)} "{f"&{chr(98 + i)};" * 10}">' for i in range(9)
+    ) + '<!ENTITY z SYSTEM "file:///etc/passwd">]><a>&k;&z;</a>'  # fmt: skip
+    for name in ("x_MTL.xml", "x_MTL.txt"):
+        with pytest.raises(HmavelError):
+            read_mtl(written(tmp_path, name, laughs.encode()))
+
+
+def test_xml_beside_an_image_does_no_harm(tmp_path: Path, tiff: bytes) -> None:
+    path = written(tmp_path, "x.tif", tiff)
+    entity = '<!DOCTYPE a [<!ENTITY z SYSTEM "file:///etc/hostname">]>'
+    content = f"{entity}<PAMDataset><SRS>&z;</SRS><Metadata>&z;</Metadata></PAMDataset>"
+    written(tmp_path, "x.tif.aux.xml", content.encode())
+    with contextlib.suppress(HmavelError), open_raster(path) as reader:
+        assert reader.read(1)[0].shape == (48, 64)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'<VRTDataset rasterXSize="64" rasterYSize="48"><VRTRasterBand dataType="UInt16" '
+        b'band="1"><SimpleSource><SourceFilename>SECRET</SourceFilename></SimpleSource>'
+        b"</VRTRasterBand></VRTDataset>",
+        b'<GDAL_WMS><Service name="TMS"><ServerUrl>http://127.0.0.1:1/</ServerUrl></Service>'
+        b"</GDAL_WMS>",
+    ],
+)
+def test_what_is_called_a_tiff_is_one(tmp_path: Path, tiff: bytes, content: bytes) -> None:
+    secret = written(tmp_path, "secret.tif", tiff)
+    path = written(tmp_path, "B8.TIF", content.replace(b"SECRET", str(secret).encode()))
+    with pytest.raises(ReadError, match=r"B8\.TIF: expected a raster file"), open_raster(path):
+        pass
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../up", "a/b", "'; DROP TABLE scenes; --", "$(touch broken_out)", "a" * 101, "\0"],
+)
+def test_ids_of_a_table_name_no_other_place(tmp_path: Path, tiff: bytes, name: str) -> None:
+    written(tmp_path, "x.tif", tiff)
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "time", "id"), ("x.tif", "2020-01-05", name)])
+    scenes, rejected = open_dated(tmp_path / "t.csv")
+    assert scenes == []
+    assert "letters, digits, dots and dashes" in rejected[0].reason
+
+
+def test_words_for_shells_and_databases_in_names_are_only_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A whole run over an archive, inventory and output folder of such names."""
+    root = tmp_path / "a'; DROP TABLE scenes; -- $(touch hurt) `touch hurt` %s"
+    root.mkdir()
+    monkeypatch.chdir(tmp_path)
+    simulate.archive(root, seed=3, size=201, years=0.1, start="2021-06-01")
+    product = next(path for path in sorted((root / "scenes").iterdir()) if path.is_dir())
+    product.rename(product.with_name(f"{product.name}; touch hurt; '"))
+    toml = tmp_path / "my.toml"
+    lines = [
+        "[input]", f"archive = [{json.dumps(str(root / 'scenes'))}]",
+        "[glaciers]", f"inventory = {json.dumps(str(root / 'glaciers.gpkg'))}",
+        "min_area_km2 = 0.0",
+        "[output]", f"folder = {json.dumps(str(root / 'out'))}",
+    ]  # fmt: skip
+    toml.write_text("\n".join(lines))
+    before = {path.name for path in tmp_path.iterdir()}
+    assert len(find_scenes([root / "scenes"])[0]) >= 2
+    assert cli.main(["run", str(toml), "-q", "--jobs", "1"]) in (cli.DONE, cli.SOME_FAILED)
+    assert "Traceback" not in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert not list(tmp_path.rglob("hurt"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", sorted(fuzzing.TARGETS))
+def test_broken_files_of_every_kind(tmp_path: Path, target: str) -> None:
+    result = fuzzing.run(target, GIVEN or 1000, GIVEN, tmp_path)
+    assert result["found"] == {}
+    assert result["cases"] >= (GIVEN or 1000)
+
+
+@pytest.mark.parametrize("target", ["csv", "state", "tar", "toml"])
+def test_what_was_found_once(tmp_path: Path, target: str) -> None:
+    assert fuzzing.run(target, 100, 0, tmp_path)["found"] == {}

@@ -119,8 +119,9 @@ class Catalogue:
         reason, own, *columns = row
         if columns[0] is None:
             return str(reason)
-        scene = tables.row_scene(columns)
-        return scene if own is None else tables.own_scene(scene, own)
+        with self._base.believed():
+            scene = tables.row_scene(columns)
+            return scene if own is None else tables.own_scene(scene, own)
 
     def sync(self, entries: Iterable[Entry]) -> Changes:
         """Take over the result of a scan of the whole archive.
@@ -213,7 +214,8 @@ class Catalogue:
                 "ORDER BY s.time, s.id",
                 (glacier, USED),
             )
-        return [tables.row_scene(row) for row in rows]
+        with self._base.believed():
+            return [tables.row_scene(row) for row in rows]
 
     def listing(self, glacier: str) -> list[dict[str, Any]]:
         """Return a glacier's used scenes by time as plain rows, with what was decided.
@@ -339,7 +341,8 @@ class Catalogue:
             "ORDER BY s.time, s.id",
             (glacier, USED, made_with, made_with),
         )
-        return [tables.row_decision(row) for row in rows]
+        with self._base.believed():
+            return [tables.row_decision(row) for row in rows]
 
     def decide(self, glacier: str, made_with: str, decisions: Iterable[Decision]) -> None:
         """Keep decisions on a glacier's scenes; those made with other options are dropped.

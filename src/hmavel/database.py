@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rasterio.errors import CRSError
+
 from hmavel.errors import CatalogueError, WriteError
 
 log = logging.getLogger(__name__)
@@ -183,6 +185,8 @@ class Database:
     def _faults(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeDecodeError as error:
+            raise self._damaged(error) from error
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in _DISK or code == sqlite3.SQLITE_CANTOPEN:
@@ -194,11 +198,30 @@ class Database:
                     hint="wait for the other run, or give this one its own output folder",
                 ) from error  # fmt: skip
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise CatalogueError(
-                    "catalogue", self.path, expected="a sound database", got=str(error),
-                    hint="move it away: it is made again from the archive",
-                ) from error  # fmt: skip
+                raise self._damaged(error) from error
+            if isinstance(error, sqlite3.OperationalError) and "UTF-8" in str(error):
+                raise self._damaged(error) from error
             raise
+
+    @contextmanager
+    def believed(self) -> Iterator[None]:
+        """Turn rows into records; rows that make none are damage.
+
+        Raises
+        ------
+        CatalogueError
+            What stands in a row is not what was written there.
+        """
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError, CRSError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> CatalogueError:
+        return CatalogueError(
+            "catalogue", self.path, expected="a sound database", got=str(error),
+            hint="move it away: it is made again from the archive",
+        )  # fmt: skip
 
     def _refused(self, why: str) -> WriteError:
         return WriteError(

@@ -45,7 +45,7 @@ def open_dated(table: Path) -> tuple[list[Scene], list[Rejected]]:
         path = table.parent / name if name else table
         try:
             scenes.append(_open(table, path, row))
-        except (HmavelError, ValueError) as error:
+        except (HmavelError, ValueError, OSError) as error:
             rejected.append(Rejected(path, f"{table.name}: {error}"))
             log.info("scenes: %s", error)
     return scenes, rejected

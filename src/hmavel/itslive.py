@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
+from hmavel import memory
 from hmavel._types import FloatArray, Grid, TimeArray
 from hmavel.errors import GridMismatchError, HmavelError, ReadError
 from hmavel.lattice import crs_name
 from hmavel.parallel import Failure
+from hmavel.raster_netcdf import damaged_netcdf
 
 logger = logging.getLogger(__name__)
 
@@ -273,19 +275,14 @@ def _opened(path: str | Path) -> Iterator[xr.Dataset]:
     options: dict[str, Any] = {"mask_and_scale": False, "decode_times": True}
     zarr = _is_zarr(Path(path)) or str(path).endswith(".zarr")
     try:
-        data = xr.open_zarr(path, **options) if zarr else xr.open_dataset(path, **options)
+        with damaged_netcdf("itslive", path):
+            data = xr.open_zarr(path, **options) if zarr else xr.open_dataset(path, **options)
     except ImportError as error:
         raise ReadError(
             "itslive", path, expected="the package zarr", got=str(error),
             hint='pip install "hmavel[zarr]"',
         ) from error
-    except (OSError, ValueError, KeyError) as error:
-        raise ReadError(
-            "itslive", path, expected="a NetCDF or Zarr datacube",
-            got=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            hint="download it again",
-        ) from error
-    with data:
+    with data, damaged_netcdf("itslive", path):
         yield data
 
 
@@ -349,6 +346,7 @@ def _cut(path: object, grid: Grid, window: Grid) -> tuple[Grid, slice, slice]:
 
 def _values(part: xr.DataArray, whole: xr.DataArray) -> NDArray[np.float32]:
     """Read stored numbers as float32 m/yr, NaN where they are the fill value."""
+    memory.require(part.size * (part.dtype.itemsize + 4.0), "a cube")
     raw = np.asarray(part.values)
     values = raw.astype(np.float32)
     for key in ("_FillValue", "missing_value"):

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from hmavel.errors import ReadError
+
 #: Share of the memory that a run takes when it is not told.
 SHARE = 0.7
 #: What a worker needs before it has any data: Python, the libraries, GDAL's block cache.
 BASE = 450 * 2**20
 
+#: Arrays below this are not worth a look at how much memory there is.
+_SMALL = 2**28
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -24,6 +28,22 @@ class Share:
     workers: int
     threads: int  #: of each worker: together no more than the jobs
     bytes: int  #: of each worker
+
+
+def require(size: float, item: object) -> None:
+    """Refuse an array that a file declares and that the machine could never hold.
+
+    Raises
+    ------
+    ReadError
+        More than all memory: a few bytes of a header may say a million by a million.
+    """
+    if size > _SMALL and size > (there := limit()):
+        raise ReadError(
+            "read", item, expected=f"an array within {there / 1e9:.0f} GB of memory",
+            got=f"one of {size / 1e9:.0f} GB by its header",
+            hint="take a part of it, or check the file",
+        )
 
 
 def limit(root: Path = _CGROUP, own: Path = Path("/proc/self/cgroup")) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hmavel.errors import ReadError, SceneError
-from hmavel.tars import read_member
+from hmavel.tars import MOST_TEXT, read_member
 from hmavel.vsi import shown, tar_of
 
 Groups = dict[str, dict[str, str]]
@@ -143,7 +143,8 @@ def read_mtl(path: str | os.PathLike[str]) -> Metadata:
     if tar_of(path) is not None:
         return parse_mtl(path, read_member(path).decode("utf-8", errors="replace"))
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(MOST_TEXT)  # an MTL has some 20 KB
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
     return parse_mtl(path, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,7 @@ LEVEL_1 = (2.0e-5, -0.1)
 PIXEL_M = 15.0
 #: Bands that are worth a name.
 KNOWN = (*(f"B{n}" for n in range(1, 10)), "QA_PIXEL", "QA_RADSAT")
+_NAME = re.compile(r"[^\W_][\w.+-]{0,99}")
 
 
 def plain_scene(
@@ -68,6 +70,11 @@ def plain_scene(
     SceneError
         Band 8 is missing, is not in metres or has not its 15 m, or there is no date.
     """
+    if not _NAME.fullmatch(name):  # pairs of scenes are files of their names
+        raise scene_error(
+            path, "an id of letters, digits, dots and dashes, at most 100", repr(name[:120]),
+            "give another, or none",
+        )  # fmt: skip
     if "B8" not in bands:
         got = ", ".join(sorted(bands)) or "no band that is named"
         raise scene_error(path, "Band 8", got, "add B8 to the image")

@@ -22,6 +22,7 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from hmavel import memory
 from hmavel._types import FloatArray, Grid
 from hmavel.errors import GridMismatchError, ReadError
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
@@ -112,6 +113,8 @@ class RasterReader:
                 got=f"a file of {self.count} band(s)",
                 hint="check which file was given",
             )
+        rows, cols = (self.grid if window is None else window).shape
+        memory.require(rows * cols * self.dtype.itemsize, shown(self.path))
         if window is None:
             return self._read(band, Window(0, 0, *self.grid.shape[::-1])), self.grid
         row, col = self._offset(window)

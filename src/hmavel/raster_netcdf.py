@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
+from hmavel import memory
 from hmavel._types import Grid
-from hmavel.errors import ReadError
+from hmavel.errors import HmavelError, ReadError
 
 #: Attributes in which a coordinate system is looked for, in this order.
 _CRS_NAMES = ("crs_wkt", "spatial_ref", "spatial_epsg", "epsg")
@@ -22,6 +26,11 @@ _SECONDS = {
     "day": 86_400.0, "hour": 3600.0, "minute": 60.0, "second": 1.0, "millisecond": 1e-3,
     "microsecond": 1e-6, "nanosecond": 1e-9,
 }  # fmt: skip
+#: What netCDF4, HDF5 and xarray raise for damaged files.
+NETCDF_FAULTS = (
+    OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError,
+    OverflowError,
+)  # fmt: skip
 #: Coordinates may differ from even spacing by this part of a pixel (stored as float32).
 _EVEN = 0.01
 
@@ -60,11 +69,7 @@ def read_variables(
     path = Path(path)
     if not path.is_file():
         raise _unusable(path, "a NetCDF file", "no such file", "check the path")
-    try:
-        file = netCDF4.Dataset(os.fspath(path))
-    except (OSError, RuntimeError) as error:
-        raise _unusable(path, "a NetCDF file", str(error), "fetch it again") from error
-    with file:
+    with damaged_netcdf("read", path), netCDF4.Dataset(os.fspath(path)) as file:
         missing = [name for name in names if name not in file.variables]
         if missing:
             have = ", ".join(sorted(file.variables)[:12])
@@ -76,6 +81,7 @@ def read_variables(
         y, x = (_even_axis(path, file, name) for name in first.dimensions[-2:])
         arrays = []
         for name in names:
+            memory.require(4.0 * math.prod(file.variables[name].shape), path)
             values = np.ma.filled(file.variables[name][...].astype(np.float32), np.nan)
             values = values.reshape(-1, len(y), len(x))
             arrays.append(values[:, ::-1] if y[1] > y[0] else values)
@@ -88,6 +94,25 @@ def read_variables(
     if x[1] < x[0]:
         arrays = [values[:, :, ::-1] for values in arrays]
     return arrays, Grid(system, corner, (len(y), len(x))), labels
+
+
+@contextmanager
+def damaged_netcdf(stage: str, path: object) -> Iterator[None]:
+    """Say of a file that the libraries stumble over what it is, in one line.
+
+    Of damaged bytes they complain with almost any exception, at opening or when what was put
+    off is read.
+    """
+    try:
+        yield
+    except HmavelError:
+        raise
+    except NETCDF_FAULTS as error:
+        got = " ".join(str(error).split())[:200] or "unreadable"
+        raise ReadError(
+            stage, path, expected="a NetCDF file or Zarr store",
+            got=f"{got} ({type(error).__name__})", hint="download it again",
+        ) from error
 
 
 def _even_axis(path: Path, file: Any, name: str) -> NDArray[np.float64]:

@@ -70,7 +70,7 @@ def open_dataset(path: Path) -> Any:
     try:
         with _open_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
+            return rasterio.open(path, driver=_driver(path))
     except FAULTS as error:
         missing = not is_virtual(path) and not path.exists()
         raise ReadError(
@@ -80,6 +80,11 @@ def open_dataset(path: Path) -> Any:
             got="no such file" if missing else str(error),
             hint="check the path" if missing else "the file is damaged: fetch it again",
         ) from error
+
+
+def _driver(path: Path) -> str | None:
+    """Hold a TIFF to its name: a VRT or WMS of that name has GDAL read other files, servers."""
+    return "GTiff" if path.suffix.lower() in (".tif", ".tiff") else None
 
 
 def check_complete(path: Path, dataset: Any) -> None:
@@ -140,7 +145,7 @@ class _Patient:
     def _open(self) -> Any:
         # No listing of the folder beside it, no search for sidecars that are not there.
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
-            return rasterio.open(self._name)
+            return rasterio.open(self._name, driver=_driver(self._path))
 
     def _try(self, what: Any) -> Any:
         retries, first = patience(self._path)

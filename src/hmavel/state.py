@@ -82,19 +82,22 @@ def sums(files: Iterable[Path]) -> dict[str, list[Any]]:
 
 def intact(record: Mapping[str, Any], folder: Path) -> bool:
     """Tell whether the files that a record has checksums of are there, in their full size."""
+    made = record.get(SUMS, {})
     try:
-        return all(
-            (folder / name).stat().st_size == size
-            for name, (size, _) in record.get(SUMS, {}).items()
+        return _are_sums(made) and all(
+            (folder / name).stat().st_size == size for name, (size, _) in made.items()
         )
-    except (OSError, ValueError, TypeError, AttributeError):
+    except OSError:
         return False
 
 
 def damaged(record: Mapping[str, Any], folder: Path) -> list[tuple[Path, str, str]]:
     """Return (file, expected, got) of each file of a record that is not as it was written."""
     found = []
-    for name, (size, digest) in record.get(SUMS, {}).items():
+    made = record.get(SUMS, {})
+    if not _are_sums(made):
+        return [(folder, "a record with checksums", f"{str(made)[:60]!r}")]
+    for name, (size, digest) in made.items():
         path = folder / name
         try:
             if path.stat().st_size != size:
@@ -104,6 +107,17 @@ def damaged(record: Mapping[str, Any], folder: Path) -> list[tuple[Path, str, st
         except OSError as error:
             found.append((path, "a file", error.strerror or str(error)))
     return found
+
+
+def _are_sums(made: Any) -> bool:
+    return isinstance(made, dict) and all(
+        isinstance(entry, list)
+        and len(entry) == 2
+        and isinstance(entry[1], str)
+        and name not in ("", ".", "..")
+        and not set(name) & set("/\0")  # a record speaks of its own folder
+        for name, entry in made.items()
+    )
 
 
 def write_record(path: Path, expected: str, **content: Any) -> None:

@@ -68,7 +68,7 @@ def when(text: str) -> tuple[np.datetime64 | None, np.datetime64 | None]:
     ValueError
         It is none of these.
     """
-    if text.isdecimal() and len(text) > 8:
+    if text.isdecimal() and 8 < len(text) < 18:
         return np.datetime64(int(text), "ms"), None
     try:
         moment = datetime.fromisoformat(text)
@@ -116,7 +116,7 @@ def path_row(row: dict[str, str]) -> tuple[int, int] | None:
         if not slash:
             raise ValueError
         return round(float(first)), round(float(second))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"wrs: expected a path/row like 140/041, got {text!r}") from None
 
 

@@ -16,7 +16,7 @@ from hmavel.vsi import in_tar, tar_of
 
 TAR_NAME = re.compile(r".+\.(?:tar|tar\.gz|tgz)", re.IGNORECASE)
 #: What is read of a text member: an MTL is 20 KB, and a tar may hold anything.
-_MOST_TEXT = 4 << 20
+MOST_TEXT = 4 << 20
 _BLOCK = tarfile.BLOCKSIZE
 
 
@@ -60,7 +60,7 @@ def tar_members(tar: Path) -> tuple[Member, ...]:
 def read_member(path: Path) -> bytes:
     """Read a small member (an MTL) by its GDAL name; errors of `list_tar`."""
     with open_member(path) as file:
-        return file.read(_MOST_TEXT)
+        return file.read(MOST_TEXT)
 
 
 def open_bytes(path: Path) -> AbstractContextManager[IO[bytes]]:
