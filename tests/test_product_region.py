@@ -296,3 +296,46 @@ def test_a_failing_block_leaves_nothing_behind(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(WriteError):
         write_blocks(tmp_path / "file" / "x.tif", ["a"], grid, lambda _part: None)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_seam_at_a_zone_border_is_larger_than_its_error(tmp_path, seed):
+    """One flow seen in zones 44 and 45, each with its own error: the step where one ends.
+
+    The errors are alike within a glacier (scenes are), so a seam is a step and no noise.
+    """
+    rng = np.random.default_rng(seed)
+    rise = 0.01  # m/yr a cell, so that a shift would show too
+    jumps, errors = [], []
+    for number in range(12):
+        sources = []
+        # 1.5 km of overlap about 84 E
+        for zone, west in ((44, 83.93), (45, 83.985)):
+            grid = utm(zone, west, 33.0 + 0.3 * number, (50, 60))
+            east, north = heading(grid, 90.0)
+            longitude, _ = lonlat(grid)
+            flow = 60 + rise * 900 * (longitude - 84)
+            sigma = rng.uniform(0.5, 4.0)
+            off = rng.normal(0, sigma, 2)
+            sources.append(
+                field(grid, flow * east + off[0], flow * north + off[1], sigma=sigma)
+            )
+        (path,) = write_region(tmp_path / str(number), sources, months=[MONTH]).files
+        with rasterio.open(path) as file:
+            vx, error = file.read(1), file.read(4)
+            longitude = file.xy(0, np.arange(file.width))[0]
+        left = float(lonlat(sources[1].grid)[0][25, 0])
+        right = float(lonlat(sources[0].grid)[0][25, -1])
+        assert left < right  # they overlap
+        row = file.height // 2
+        flow = 60 + rise * 900 * (np.asarray(longitude) - 84)
+        rest = vx[row] - flow
+        for edge in (left, right):
+            at = int(np.searchsorted(longitude, edge))
+            one, two = slice(at - 6, at - 3), slice(at + 4, at + 7)
+            jumps.append(rest[two].mean() - rest[one].mean())
+            errors.append(np.hypot(error[row, one].mean(), error[row, two].mean()))
+    z = np.abs(np.array(jumps)) / np.array(errors)
+    assert np.isfinite(z).all()
+    assert np.mean(z < 1) > 0.68
+    assert np.mean(z < 2) > 0.95
