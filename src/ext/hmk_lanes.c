@@ -27,10 +27,12 @@ static inline vec taper(vec x, float n, float beta)
 
 /* ---- windows ------------------------------------------------------------------------- */
 
+/* A bin in memory: W Q and 1 / W side by side, so that all of it comes in one stream. */
+enum { Q_RE = 0, Q_IM = HMK_LANES, INV_W = 2 * HMK_LANES, BIN = 3 * HMK_LANES };
+
 typedef struct {
     float *re, *im;           /* (n, n + 1) vecs: the window pair, then its spectrum */
-    float *q_re, *q_im;       /* (n/2-1, n/2-1, 2) vecs: W Q of the half plane, see cross_spectrum */
-    float *inv_w;             /* 1 / W */
+    float *bins;              /* (n/2-1, n/2-1, 2) bins of the half plane, see cross_spectrum */
     float *hard, *between;    /* (n, n) vecs: a mask and scratch, before there is a spectrum */
     float *ref_row, *ref_col; /* (n) vecs: taper of the reference */
     float *sec_row, *sec_col; /* (n) vecs: taper of the secondary, shifted lane by lane */
@@ -56,9 +58,9 @@ static work lay_out(int n, float *scratch)
     const size_t window = area + line;
     work k;
     k.re = scratch, k.im = k.re + window;
-    k.q_re = k.im + window, k.q_im = k.q_re + area / 2, k.inv_w = k.q_im + area / 2;
-    k.hard = k.q_re, k.between = k.hard + area;
-    k.ref_row = k.q_re + 2 * area, k.ref_col = k.ref_row + line;
+    k.bins = k.im + window;
+    k.hard = k.bins, k.between = k.hard + area;
+    k.ref_row = k.bins + 2 * area, k.ref_col = k.ref_row + line;
     k.sec_row = k.ref_col + line, k.sec_col = k.sec_row + line;
     k.er_re = k.sec_col + line, k.er_im = k.er_re + line / 2;
     k.ec_re = k.er_im + line / 2, k.ec_im = k.ec_re + line / 2;
@@ -379,7 +381,7 @@ static void cross_spectrum(const hmk_window *win, work *k, vec power)
     vec least = 0.5e-6f * power;
     least = least * least;
     vec squares = splat(0);
-    float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w;
+    float *bin = k->bins;
     for (int c = 0; c < top; c++) {
         column(win, k, c, k->a_re, k->a_im);
         const float *minus_re = k->a_re, *minus_im = k->a_im;
@@ -400,8 +402,8 @@ static void cross_spectrum(const hmk_window *win, work *k, vec power)
                     weigh(win->weight, re, im, least, &re, &im, &iw);
                 }
                 squares += re * re + im * im;
-                store(q_re, re), store(q_im, im), store(inv_w, iw);
-                q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES;
+                store(bin + Q_RE, re), store(bin + Q_IM, im), store(bin + INV_W, iw);
+                bin += BIN;
             }
     }
     k->squares = squares;
@@ -420,9 +422,10 @@ static vec total_weight(const work *k, int n)
 {
     const int top = n / 2 - 1;
     vec sum = splat(0);
-    for (int at = 0; at < top * top * 2 * HMK_LANES; at += HMK_LANES) {
-        vec re = load(k->q_re + at), im = load(k->q_im + at);
-        sum += (re * re + im * im) * load(k->inv_w + at);
+    const float *bin = k->bins, *end = bin + top * top * 2 * BIN;
+    for (; bin < end; bin += BIN) {
+        vec re = load(bin + Q_RE), im = load(bin + Q_IM);
+        sum += (re * re + im * im) * load(bin + INV_W);
     }
     return sum;
 }
@@ -434,7 +437,7 @@ static void surface(const hmk_window *win, const work *k)
 {
     const int n = win->n, top = n / 2 - 1;
     const size_t pitch = (size_t)(n + 1) * HMK_LANES, size = (size_t)n * HMK_LANES;
-    const float *q_re = k->q_re, *q_im = k->q_im;
+    const float *bin = k->bins;
     if (win->fft) {
         memset(k->re, 0, (size_t)n * pitch * sizeof *k->re);
         memset(k->im, 0, (size_t)n * pitch * sizeof *k->im);
@@ -449,8 +452,8 @@ static void surface(const hmk_window *win, const work *k)
             for (int side = 0; side < 2; side++) {
                 const size_t at = (size_t)(side ? n - r : r) * apart;
                 if (side == 0 || r > 0)
-                    store(to_re + at, load(q_re)), store(to_im + at, load(q_im));
-                q_re += HMK_LANES, q_im += HMK_LANES;
+                    store(to_re + at, load(bin + Q_RE)), store(to_im + at, load(bin + Q_IM));
+                bin += BIN;
             }
         if (!win->fft)
             line_of(n)(k->a_re, k->a_im, HMK_LANES, k->re + c * HMK_LANES,
@@ -553,13 +556,13 @@ static sums correlation(const work *k, int n)
 {
     const int top = n / 2 - 1;
     sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
-    const float *q_re = k->q_re, *q_im = k->q_im;
+    const float *bin = k->bins;
     for (int c = 0; c < top; c++) {
         vec s0r = splat(0), s0i = splat(0), s1r = splat(0), s1i = splat(0), s2r = splat(0);
         vec s2i = splat(0);
         for (int r = 0; r < top; r++) {
-            vec ar = load(q_re), ai = load(q_im);
-            vec br = load(q_re + HMK_LANES), bi = load(q_im + HMK_LANES);
+            vec ar = load(bin + Q_RE), ai = load(bin + Q_IM);
+            vec br = load(bin + BIN + Q_RE), bi = load(bin + BIN + Q_IM);
             vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
             vec pr = ar + br, pi = ai + bi, mr = ar - br, mi = ai - bi;
             vec er = pr * x - mi * y, ei = pi * x + mr * y;
@@ -567,7 +570,7 @@ static sums correlation(const work *k, int n)
             s0r += er, s0i += ei;
             s1r += f * (mr * x - pi * y), s1i += f * (mi * x + pr * y);
             s2r += (f * f) * er, s2i += (f * f) * ei;
-            q_re += 2 * HMK_LANES, q_im += 2 * HMK_LANES;
+            bin += 2 * BIN;
         }
         vec x = load(k->ec_re + c * HMK_LANES), y = load(k->ec_im + c * HMK_LANES);
         const float f = (float)c;
@@ -608,7 +611,7 @@ INLINE sums robust_sums(const work *k, int n, int round)
 {
     const int top = n / 2 - 1;
     sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
-    const float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w;
+    const float *bin = k->bins;
     for (int c = 0; c < top; c++) {
         vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
         vec c0 = splat(0), c1 = splat(0), c2 = splat(0), s0 = splat(0), s1 = splat(0);
@@ -617,13 +620,13 @@ INLINE sums robust_sums(const work *k, int n, int round)
             vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
             for (int side = 0; side < 2; side++) {
                 vec wc, ws;
-                turned(load(q_re), load(q_im), cx, cy, x, y, side, &wc, &ws);
-                vec f = trust(wc * load(inv_w), round);
+                turned(load(bin + Q_RE), load(bin + Q_IM), cx, cy, x, y, side, &wc, &ws);
+                vec f = trust(wc * load(bin + INV_W), round);
                 wc *= f, ws *= f;
                 vec k1 = side ? -kr : kr;
                 c0 += wc, c1 += k1 * wc, c2 += (kr * kr) * wc;
                 s0 += ws, s1 += k1 * ws;
-                q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES;
+                bin += BIN;
             }
         }
         const float f = (float)c;
@@ -661,7 +664,7 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
     vec sw = splat(0), swc = splat(0), sv = splat(0);
     vec jrr = splat(0), jrc = splat(0), jcc = splat(0);
     vec hrr = splat(0), hrc = splat(0), hcc = splat(0);
-    const float *q_re = k->q_re, *q_im = k->q_im, *inv_w = k->inv_w;
+    const float *bin = k->bins;
     for (int c = 0; c < top; c++) {
         vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
         vec c0 = splat(0), c1 = splat(0), c2 = splat(0);
@@ -671,7 +674,7 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
         for (int r = 0; r < top; r++, kr += 1.0f) {
             vec x = load(k->er_re + r * HMK_LANES), y = load(k->er_im + r * HMK_LANES);
             for (int side = 0; side < 2; side++) {
-                vec a = load(q_re), b = load(q_im), iw = load(inv_w), wc, ws;
+                vec a = load(bin + Q_RE), b = load(bin + Q_IM), iw = load(bin + INV_W), wc, ws;
                 vec w = (a * a + b * b) * iw;
                 turned(a, b, cx, cy, x, y, side, &wc, &ws);
                 vec f = trust(wc * iw, round);
@@ -682,7 +685,7 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
                 c0 += wc, c1 += k1 * wc, c2 += k2 * wc;
                 f0 += fc, f1 += k1 * fc, f2 += k2 * fc;
                 s0 += fs, s1 += k1 * fs;
-                q_re += HMK_LANES, q_im += HMK_LANES, inv_w += HMK_LANES;
+                bin += BIN;
             }
         }
         const float f = (float)c;

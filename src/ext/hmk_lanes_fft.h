@@ -69,13 +69,14 @@ INLINE void dft(int n, vec *re, vec *im)
 }
 
 /* One line of A x B points, `stride` floats apart, to another, `out` floats apart; the two may
- * be the same. */
+ * be the same. Rolled out, the twiddle factors are constants. */
 INLINE void line(int a, int b, const float *re, const float *im, size_t stride, float *to_re,
                  float *to_im, size_t out)
 {
     const int n = a * b, turn = 64 / n;
     float half_re[64 * HMK_LANES] __attribute__((aligned(64)));
     float half_im[64 * HMK_LANES] __attribute__((aligned(64)));
+#pragma GCC unroll 8
     for (int j = 0; j < b; j++) {
         vec x[8], y[8];
         for (int i = 0; i < a; i++) {
@@ -83,6 +84,7 @@ INLINE void line(int a, int b, const float *re, const float *im, size_t stride, 
             y[i] = load(im + (size_t)(i * b + j) * stride);
         }
         dft(a, x, y);
+#pragma GCC unroll 8
         for (int i = 0; i < a; i++) {
             float c = cosine_64[i * j * turn], s = cosine_64[(i * j * turn + 48) % 64];
             vec u = x[i] * c + y[i] * s, v = y[i] * c - x[i] * s;
@@ -90,6 +92,7 @@ INLINE void line(int a, int b, const float *re, const float *im, size_t stride, 
             store(half_im + (i * b + j) * HMK_LANES, i && j ? v : y[i]);
         }
     }
+#pragma GCC unroll 8
     for (int i = 0; i < a; i++) {
         vec x[8], y[8];
         for (int j = 0; j < b; j++) {
