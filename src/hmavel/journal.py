@@ -24,6 +24,7 @@ from typing import Any
 
 from hmavel import __version__
 from hmavel.atomic import write_json
+from hmavel.errors import RunError
 from hmavel.run_lock import held
 
 logger = logging.getLogger(__name__)
@@ -105,9 +106,22 @@ def begin(out: Path, *, glaciers: int, pairs: int, command: str) -> Path:
 
 
 def end(out: Path, failed: int) -> None:
-    """Say that the run has come to its end, with so many failures."""
+    """Say that the run has come to its end, with so many failures.
+
+    Raises
+    ------
+    RunError
+        The log is gone: the disk was unmounted, or the folder moved.
+    """
     path = out / FOLDER / _RUN
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            "run", path, expected="the log that the run began",
+            got=getattr(error, "strerror", None) or "something else",
+            hint="was the disk unmounted? mount it, and run again to go on",
+        ) from error
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(path, content | {"finished": now, "failed": failed})
 

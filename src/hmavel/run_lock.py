@@ -53,8 +53,22 @@ def hold(folder: Path) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield
+        _check_there(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _check_there(path: Path, descriptor: int) -> None:
+    """Notice that the folder is another one than at the beginning: work went elsewhere."""
+    try:
+        same = os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        same = False
+    if not same:
+        raise RunError(
+            "run", path.parent, expected="the folder that the run began in", got="another one",
+            hint="was the disk unmounted? mount it, and run again to go on",
+        )
 
 
 def _lock(descriptor: int) -> None:
