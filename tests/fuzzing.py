@@ -144,9 +144,10 @@ def _netcdf():
         small = xr.Dataset({"vx": (("y", "x"), np.zeros((3, 4), np.float32))},
                            coords={"x": np.arange(4.0), "y": -np.arange(3.0)},
                            attrs={"epsg": 32646})  # fmt: skip
-        for kind in ("NETCDF3_CLASSIC", "NETCDF3_64BIT"):
-            small.to_netcdf(folder / kind, format=kind)
-            made.append((folder / kind).read_bytes())
+        # Not the classic format of NetCDF 3: over some damaged headers of a hundred bytes the
+        # C library itself crashes, or is at work for minutes.
+        small.to_netcdf(folder / "map.nc")
+        made.append((folder / "map.nc").read_bytes())
         return made
 
     def call(path: Path) -> None:
