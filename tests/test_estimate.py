@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,19 +13,32 @@ import pytest
 from hmavel import estimate
 from hmavel.estimate import Cost, Rates, Work, cost_of, high_mountain_asia, scaled, work_of
 
+BENCH = Path(__file__).resolve().parents[1] / "bench"
+sys.path.insert(0, str(BENCH))
+import region_fit  # noqa: E402
+from process_meter import metered  # noqa: E402
+
 
 def plan(*, scenes=20, rows=30, pairs=80, grid=(100, 90), image=(1000, 900), ice=1500):
     mask = np.zeros(grid, bool)
     mask.flat[:ice] = True
-    site = SimpleNamespace(grid=SimpleNamespace(shape=grid), ice=mask,
+    site = SimpleNamespace(grid=SimpleNamespace(shape=grid), ice=mask, any_ice=mask,
                            image=SimpleNamespace(shape=image))  # fmt: skip
-    return SimpleNamespace(site=site, scenes=[0] * scenes, rows=[0] * rows, pairs=[0] * pairs)
+    table = [{"scene": f"s{k}", "bare": 0.5 if k % 2 else 0.2} for k in range(rows - 1)]
+    table.append({"scene": "unreadable", "bare": float("nan")})
+    chosen = [SimpleNamespace(id=f"s{k}") for k in range(scenes)]
+    twos = [(chosen[2 * k % scenes], chosen[(2 * k + 1) % scenes]) for k in range(pairs)]
+    made = [SimpleNamespace(reference=a, secondary=b) for a, b in twos]
+    return SimpleNamespace(site=site, scenes=chosen, rows=table, pairs=made)
 
 
 def test_work_is_counted():
+    # 16 full rows of ice and 60 nodes of the next; two more rows, and two nodes at the end
+    around = 18 * 90 + 62
     assert work_of([plan()], months=12) == Work(
         glaciers=1, selections=20, screened=30, pairs=80, scene_mpx=18.0, screened_mpx=27.0,
-        nodes=720_000, ice_pairs=120_000, cell_months=108_000,
+        nodes=720_000, matched=80 * (around + 0.2 * 7500), ice_pairs=120_000,
+        ice_months=18_000, months=12, cell_months=108_000,
     )  # fmt: skip
     assert work_of([], 12).pairs == 0
 
@@ -45,7 +60,37 @@ def test_region_is_what_is_written_about_it():
     region = high_mountain_asia(5.0)
     assert (region.glaciers, region.pairs) == (2000, 950_000)
     assert region.selections > 101_827
-    assert region.nodes == region.pairs * 12_600
+    assert region.nodes == region.pairs * 14_250
+    assert region.matched == pytest.approx(region.pairs * 4600, rel=0.01)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_slopes_of_linear_cost_come_back_with_their_intervals(seed):
+    """By hand: 5 s a run, 7 s a glacier, 0.2 s a pair."""
+    rng = np.random.default_rng(seed)
+    glaciers = np.array([1, 2, 4, 4, 4, 8, 16, 30])
+    pairs = np.array([150, 320, 640, 320, 160, 1300, 2500, 5000])
+    exact = 5.0 + 7.0 * glaciers + 0.2 * pairs
+    found = region_fit.linear(glaciers, pairs, exact)
+    assert found["cpu_s"] == pytest.approx({"run": 5.0, "glacier": 7.0, "pair": 0.2})
+    assert found["largest_misfit"] < 1e-9
+    noisy = region_fit.linear(glaciers, pairs, exact * rng.normal(1.0, 0.03, 8))
+    for name, true in (("run", 5.0), ("glacier", 7.0), ("pair", 0.2)):
+        assert abs(noisy["cpu_s"][name] - true) < 2 * noisy["half_width_95"][name]
+    assert noisy["half_width_95"]["pair"] < 0.1
+    assert region_fit.linear(glaciers[:3], pairs[:3], exact[:3])["half_width_95"] is None
+
+
+def test_a_command_is_metered_with_its_children():
+    work = "sum(range(10**7)); open('/dev/null', 'wb').write(bytes(10**6))"
+    command = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {work!r}])"
+    used = metered([sys.executable, "-c", command], every_s=0.01)
+    assert used.status == 0
+    assert used.processes >= 2
+    assert 0.02 < used.cpu_s < 60
+    assert used.seen_cpu_s <= used.cpu_s + 0.05
+    assert used.peak_bytes > 5e6
+    assert metered([sys.executable, "-c", "raise SystemExit(3)"]).status == 3
 
 
 def test_speed_is_measured_here():

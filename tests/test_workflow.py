@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
+from scipy import ndimage
 
 from hmavel import (
     cli,
@@ -24,6 +25,7 @@ from hmavel import (
 from hmavel.catalogue import FILE, Catalogue
 from hmavel.month import compose_months
 from hmavel.parallel import Failure
+from hmavel.raster import read_band
 from hmavel.stack import Stack
 
 SETTINGS = """
@@ -196,6 +198,25 @@ def test_an_option_of_the_correlator_makes_all_pairs_again(again):
     result = workflow.run(changed(again, correlate={"min_evidence": 7.0}), jobs=1)
     for glacier, plan in zip(result.glaciers, result.plan.glaciers, strict=True):
         assert glacier.made == len(plan.pairs)
+
+
+def test_windows_keep_to_their_side_of_a_margin_when_asked(again):
+    files = sorted(again.output.folder.rglob("pairs/*.tif"))
+    before = {file: read_band(file)[0] for file in files}
+    result = workflow.run(changed(again, correlate={"domain_windows": True}), jobs=1)
+    changes = {True: [], False: []}
+    for glacier, plan in zip(result.glaciers, result.plan.glaciers, strict=True):
+        assert glacier.made == len(plan.pairs)
+        ice = plan.site.ice
+        margin = ice & ~ndimage.minimum_filter(ice, 3)
+        far = ~ndimage.maximum_filter(ice, 11)  # no window there sees the glacier
+        for file in set(glacier.folder.rglob("pairs/*.tif")) & set(files):
+            apart = np.abs(read_band(file)[0] - before[file])
+            changes[True].append(apart[margin])
+            changes[False].append(apart[far])
+    # The bias differs a little too, everywhere alike.
+    at_margin, beside = (np.nanmedian(np.concatenate(changes[on])) for on in (True, False))
+    assert at_margin > 3 * beside
 
 
 def test_what_was_lost_is_made_again_to_the_same_bytes(again):

@@ -102,7 +102,7 @@ def compose_glacier(
             composed["vx"], composed["vy"] = on_grid.widen(
                 composed["vx"], composed["vy"], window=cells
             )
-    with clock.stage("write"):
+    with clock.stage("products"):
         field = combine(
             composed["vx"], composed["vy"], site.grid, domain=site.ice, name=site.id
         )

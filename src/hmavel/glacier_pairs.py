@@ -41,6 +41,7 @@ def open_stack(
     return Stack(
         site, config.mask.thresholds(), budget_bytes=budget_bytes, scratch=scratch,
         dem=config.input.dem, shade_buffer_m=config.glaciers.shade_buffer_m,
+        domains=config.correlate.domain_windows,
     )
 
 
@@ -107,7 +108,7 @@ def process_pair(
     measured = measure(
         pair, reference.image, secondary.image, stable=stable, hidden=hidden,
         nodes=(site.row, site.col), where=_wanted(site.ice & ~hidden, stable),
-        config=config, clock=clock,
+        domain=stack.domain, config=config, clock=clock,
     )
     row = pair_row(choice, site.id) | figures(
         measured, site.ice, site.image.pixel, config.gates.limits()
@@ -125,7 +126,7 @@ def process_pair(
             with clock.stage("correlate"):
                 more = look_again(
                     pair, reference.image, secondary.image, measured.raw, where=site.ice,
-                    nodes=(site.row, site.col), config=config,
+                    nodes=(site.row, site.col), domain=stack.domain, config=config,
                 )
             bands |= dict(zip(MORE, (more.vx, more.vy), strict=True))
             units |= dict.fromkeys(MORE, "m/yr")

@@ -105,6 +105,7 @@ def look_again(
     where: BoolArray,
     nodes: tuple[FloatArray, FloatArray],
     config: Config,
+    domain: Any = None,
 ) -> Velocity:
     """Measure what was found once more with the narrower taper; return by how much it differs.
 
@@ -115,7 +116,7 @@ def look_again(
     drow, dcol = (np.where(where & found.good, d, np.nan) for d in (found.drow, found.dcol))
     again = correlate(
         reference, secondary, **config.correlate.windows(), nodes=nodes, start=(drow, dcol),
-        settings=settings,
+        domain=domain, settings=settings,
     )
     more = replace(again, drow=again.drow - found.drow, dcol=again.dcol - found.dcol)
     return to_velocity(more, pair)

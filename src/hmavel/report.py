@@ -143,11 +143,11 @@ def plan_text(plan: Plan) -> str:
 
 def cost_text(here: Cost, region: Cost, work: Work, speed_s: float) -> str:
     """Return what a job will take, and what all of High Mountain Asia would."""
-    header = ("CPU-hours", "screen", "read", "match", "bias", "write", "months", "all",
-              "GB read", "GB on disk")  # fmt: skip
+    header = ("CPU-hours", "screen", "read", "match", "bias", "write", "months", "products",
+              "all", "GB read", "GB on disk")  # fmt: skip
     rows = [
         (name, cost.screen_h, cost.read_h, cost.match_h, cost.bias_h, cost.write_h,
-         cost.months_h, cost.cpu_h, cost.read_gb, cost.disk_gb)
+         cost.months_h, cost.product_h, cost.cpu_h, cost.read_gb, cost.disk_gb)
         for name, cost in (("this job", here), ("High Mountain Asia", region))
     ]  # fmt: skip
     return "\n".join([

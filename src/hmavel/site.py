@@ -35,9 +35,9 @@ class Site:
     ice: BoolArray  #: (grid) cells whose centre lies on this glacier
     any_ice: BoolArray  #: (grid) within a buffer of any glacier: never bare ground
 
-    def image_ice(self, glaciers: GeoDataFrame) -> BoolArray:
-        """Return where any ice lies on the pixels of ``image``."""
-        return rasterize(glaciers, self.image)
+    def image_ice(self) -> BoolArray:
+        """Return where this glacier lies on the pixels of ``image``."""
+        return rasterize(self.outline, self.image, crs=4326)
 
 
 def make_site(

@@ -60,15 +60,22 @@ class Stack:
         Of memory for cuts that wait to be used again.
     scratch
         Folder for what does not fit; None to read it from the archive again.
+    dem, shade_buffer_m
+        Heights to find the mountains' shade by, and how far ground keeps from it, metres.
+    domains
+        Windows are to see only the glacier, or only what is beside it.
     """
 
     def __init__(
         self, site: Site, thresholds: Thresholds, *, budget_bytes: float,
         scratch: Path | None = None, dem: Path | None = None, shade_buffer_m: float = 0.0,
+        domains: bool = False,
     ) -> None:  # fmt: skip
         self.site, self.thresholds = site, thresholds
         self.relief = None if dem is None else read_relief(dem, site.grid)
         self.shade_buffer_m = shade_buffer_m
+        #: 1 on the glacier, 2 beside it, on the pixels of ``site.image``, where asked for.
+        self.domain = np.where(site.image_ice(), 1, 2).astype(np.uint8) if domains else None
         self.reads = 0  #: scenes read from the archive so far, repeats included
         self.read_bytes = 0  #: of their pixels, decoded
         self.store = Store(budget_bytes, scratch)
