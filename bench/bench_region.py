@@ -70,10 +70,9 @@ def main() -> None:
         found = json.loads(options.out.read_text())
     region = Region(folder, options.quick)
     region.measure(found, options.only, lambda part: write(options.out, part))
-    if set(PARTS) <= set(found):
-        found["summary"] = summary(found)
-        print(json.dumps(found["summary"], indent=1))
+    found["summary"] = summary(found)
     write(options.out, found)
+    print(json.dumps(found["summary"], indent=1))
 
 
 def write(path: Path, found: dict) -> None:
@@ -253,6 +252,7 @@ def rates_of(found: dict) -> estimate.Rates:
     """Return the rates that were measured, at the speed of the large glaciers' run."""
     large, alone = found["large"], found["months"]
     work, spent = large["work"], large["stages"]
+    scenes = large["counts"]["scenes read"]
     same = large["speed_s"] / alone["speed_s"]
     both = 2 * same  # components
     few = min(found["runs"].values(), key=lambda run: run["made_glaciers"])
@@ -264,7 +264,8 @@ def rates_of(found: dict) -> estimate.Rates:
     return estimate.Rates(
         speed_s=large["speed_s"],
         screen_s=spent["screen"] / work["screened_mpx"],
-        read_s=spent["read"] / work["scene_mpx"],
+        # Of the selected scenes, those that are in the few pairs of this run.
+        read_s=spent["read"] / work["scene_mpx"] * work["selections"] / scenes,
         node_s=spent["correlate"] / large["matched"],
         bias_s=spent["bias"] / work["nodes"],
         write_s=spent["write"] / work["nodes"],
@@ -279,22 +280,13 @@ def rates_of(found: dict) -> estimate.Rates:
 
 
 def summary(found: dict) -> dict:
-    """Return slopes, shares, throughput, rates and the projection."""
-    region, runs = found["region"], found["runs"]
-    pairs, glaciers = region["made_pairs"], region["made_glaciers"]
-    stages = {name: value for name, value in found["large"]["stages"].items()
-              if name != "compose"}  # fmt: skip
-    outside = {
-        name: 1 - run["stages"]["correlate"] / run["cpu_s"]
-        for name, run in [("large", found["large"]), *runs.items()]
-    }
-    one, two = found["two jobs"]
-    rates = rates_of(found)
-    work = estimate.high_mountain_asia()
-    cost = estimate.cost_of(work, rates)
-    every = [*runs.values(), region]
-    return {
-        "region": {
+    """Return slopes, shares, throughput, rates and the projection, of the parts there are."""
+    told: dict = {}
+    every = list(found.get("runs", {}).values())
+    if region := found.get("region"):
+        pairs, glaciers = region["made_pairs"], region["made_glaciers"]
+        every.append(region)
+        told["region"] = {
             "pairs": pairs, "glaciers": glaciers, "cpu_h": region["cpu_s"] / 3600,
             "cpu_s_per_pair": region["cpu_s"] / pairs, "wall_s": region["wall_s"],
             "read_MB_per_pair": region["rchar"] / pairs / 1e6,
@@ -305,27 +297,38 @@ def summary(found: dict) -> dict:
             "files_per_pair": region["pair_files"] / pairs,
             "files_per_glacier": region["glacier_files"] / glaciers,
             "KB_per_pair": region["pair_bytes"] / pairs / 1e3,
-        },
-        "linear": linear(
+        }  # fmt: skip
+    if len(every) >= 3:
+        told["linear"] = linear(
             [run["made_glaciers"] for run in every], [run["made_pairs"] for run in every],
             [run["cpu_s"] for run in every],
-        ),
-        "cpu_s_per_pair_by_stage": {
-            name: value / found["large"]["made_pairs"] for name, value in stages.items()
-        },
-        "share_outside_correlator": outside,
-        "two_jobs": {
+        )  # fmt: skip
+    alone = dict(found.get("runs", {}))
+    if large := found.get("large"):
+        alone["whole glaciers"] = large
+        told["cpu_s_per_pair_by_stage"] = {
+            name: value / large["made_pairs"]
+            for name, value in large["stages"].items() if name != "compose"
+        }  # fmt: skip
+        told["matched_nodes_expected"] = large["work"]["matched"] / large["matched"]
+    told["share_outside_correlator"] = {
+        name: 1 - run["stages"]["correlate"] / run["cpu_s"] for name, run in alone.items()
+    }
+    if "two jobs" in found:
+        one, two = found["two jobs"]
+        told["two_jobs"] = {
             "throughput": one["wall_s"] / two["wall_s"], "cpu": two["cpu_s"] / one["cpu_s"],
             "cores_used": two["cpu_s"] / two["wall_s"],
-        },
-        "matched_nodes_expected": found["large"]["work"]["matched"] / found["large"]["matched"],
-        "rates": asdict(rates),
-        "high_mountain_asia": {"work": asdict(work), "cost": asdict(cost),
-                               "cpu_h": cost.cpu_h},
-        "high_mountain_asia_at_reference_speed": estimate.cost_of(
-            work, estimate.scaled(rates, estimate.REFERENCE_SPEED_S)
-        ).cpu_h,
-    }  # fmt: skip
+        }  # fmt: skip
+    if {"runs", "large", "months"} <= set(found):
+        rates = rates_of(found)
+        work = estimate.high_mountain_asia()
+        cost = estimate.cost_of(work, rates)
+        told["rates"] = asdict(rates)
+        told["high_mountain_asia"] = {
+            "work": asdict(work), "cost": asdict(cost), "cpu_h": cost.cpu_h,
+        }  # fmt: skip
+    return told
 
 
 if __name__ == "__main__":

@@ -400,7 +400,7 @@ def test_real_greenland_scene(shared_data):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_widening_and_opening_equal_scipys(seed):
+def test_widening_opening_and_counting_equal_scipys(seed):
     rng = np.random.default_rng(seed)
     for _ in range(40):
         shape, share = rng.integers(1, 60, 2), rng.choice([0.0, 0.01, 0.1, 0.5, 1.0])
@@ -408,6 +408,9 @@ def test_widening_and_opening_equal_scipys(seed):
         for pixels in (0.5, 1.0, 1.5, 2.0, 5.0, 12.9, 13.0, 40.0):
             far = ndimage.distance_transform_edt(~mask) if mask.any() else np.inf
             assert np.array_equal(classes.widened(mask, pixels), mask | (far <= pixels))
+        square = np.ones((2 * 7 + 1, 2 * 7 + 1), int)
+        around = ndimage.convolve(mask.astype(int), square, mode="constant")
+        assert np.array_equal(classes._count_around(mask, 7), around)
         for side in (2, 3):
             square = np.ones((side, side), bool)
             found = classes._opened(mask, side)

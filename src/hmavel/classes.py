@@ -257,14 +257,18 @@ def _believed(cloud: BoolArray, wrong: BoolArray, trust: float) -> BoolArray:
     kept = cloud & ~wrong
     if not kept.any():
         return kept
-    window = np.ones(2 * REACH + 1, np.int32)
-    around = []
-    for mask in (kept, cloud):
-        count = mask.astype(np.int32)
-        for axis in (0, 1):
-            count = ndimage.correlate1d(count, window, axis, mode="constant")
-        around.append(count)
+    around = [_count_around(mask, REACH) for mask in (kept, cloud)]
     return np.asarray(kept & (around[0] >= trust * around[1]))
+
+
+def _count_around(mask: BoolArray, reach: int) -> NDArray[np.int32]:
+    """Count the mask's pixels in the square of ``reach`` pixels around each, none beyond."""
+    count = mask.astype(np.int32)
+    for _ in range(2):
+        padded = np.pad(count, ((reach + 1, reach), (0, 0)))
+        np.cumsum(padded, axis=0, out=padded)
+        count = (padded[2 * reach + 1 :] - padded[: -2 * reach - 1]).T
+    return count
 
 
 def _far_veil(

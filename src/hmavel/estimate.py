@@ -1,7 +1,7 @@
 """What a job will cost: bytes to read, CPU-hours and disk, from measured rates.
 
-The rates were measured with ``bench/bench_region.py``: whole glaciers of a simulated archive, by
-one process. What a job takes elsewhere is scaled by the correlator's speed there on an easy
+The rates were measured with ``bench/bench_region.py``: whole glaciers of a simulated archive,
+by one process. What a job takes elsewhere is scaled by the correlator's speed there on an easy
 pair, which ``measure_speed`` takes a moment to find out; disk and network are not part of it.
 """
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from hmavel.outcome import GlacierPlan
 
-#: ``measure_speed`` on a quiet core of the machine that the rates were measured on, s.
-REFERENCE_SPEED_S = 6.23e-6
 #: Bands that screening and masks read of a scene, at 30 m: B2-B7 and the two QA bands.
 _BANDS_30M, _BYTES = 8, 2
 
@@ -29,19 +27,19 @@ _BANDS_30M, _BYTES = 8, 2
 class Rates:
     """CPU-seconds and bytes per unit of work, all defaults measured in one run."""
 
-    speed_s: float = 6.23e-6  #: ``measure_speed`` there and then
-    screen_s: float = 0.229  #: per million Band-8 pixels of a scene over a glacier
-    read_s: float = 0.307  #: the same, cutting a scene for matching
+    speed_s: float = 5.96e-6  #: ``measure_speed`` there and then
+    screen_s: float = 0.118  #: per million Band-8 pixels of a scene over a glacier
+    read_s: float = 0.163  #: the same, cutting a scene for matching
     node_s: float = 5.0e-5  #: per node that is matched, the second look at ice with it
-    bias_s: float = 6.6e-6  #: per node of the grid: bias, sigma, velocity
-    write_s: float = 2.4e-6  #: the same: the pair's file
-    month_s: float = 2e-5  #: per cell on ice and pair: pairs read back and held together
-    learn_s: float = 0.2  #: per glacier and month: the prior, both components
-    glacier_s: float = 1.0  #: per glacier, whatever its size
-    solve_s: float = 3e-5  #: per cell on ice and month, both components
-    product_s: float = 1e-5  #: per cell of the grid and month: COG, cube and mosaic
-    pair_bytes: float = 7.8  #: per node, the pair's file
-    month_bytes: float = 11.0  #: per cell of the grid and month, COG, cube and mosaic
+    bias_s: float = 5.0e-6  #: per node of the grid: bias, sigma, velocity
+    write_s: float = 7.3e-7  #: the same: the pair's file
+    month_s: float = 1.58e-5  #: per cell on ice and pair: pairs read back and held together
+    learn_s: float = 0.243  #: per glacier and month: the prior, both components
+    glacier_s: float = 5.6  #: per glacier, whatever its size
+    solve_s: float = 3.6e-5  #: per cell on ice and month, both components
+    product_s: float = 1.53e-5  #: per cell of the grid and month: COG, cube and mosaic
+    pair_bytes: float = 5.1  #: per node, the pair's file
+    month_bytes: float = 13.5  #: per cell of the grid and month, COG, cube and mosaic
 
 
 @dataclass(frozen=True)

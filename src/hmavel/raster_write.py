@@ -61,8 +61,9 @@ def write_geotiff(
 
     Notes
     -----
-    Blocks of 512, DEFLATE with the floating-point predictor. Beside ``bands`` one float32 copy
-    of them is in memory while a COG is made, since its overviews come first in the file.
+    Blocks of 512, or one block that holds all of a smaller COG; DEFLATE with the
+    floating-point predictor. Beside ``bands`` one float32 copy of them is in memory while a
+    COG is made, since its overviews come first in the file.
     """
     units, tags = dict(units or {}), dict(tags or {})
     _check_bands(path, bands, grid, units)
@@ -85,7 +86,7 @@ def write_geotiff(
                         memory,
                         temporary,
                         driver="COG",
-                        blocksize=_BLOCK,
+                        blocksize=_block(grid.shape),
                         predictor="FLOATING_POINT",
                         overview_resampling="AVERAGE",
                         level=_LEVEL,
@@ -106,6 +107,11 @@ def write_geotiff(
                 got=error.got if isinstance(error, HmavelError) else str(error),
                 hint="check permissions and free space",
             ) from error
+
+
+def _block(shape: tuple[int, ...]) -> int:
+    """Return the side of a COG's blocks: what lies beyond the image is packed as well."""
+    return min(_BLOCK, max(16 * -(-max(shape) // 16), 64))
 
 
 def _check_bands(
