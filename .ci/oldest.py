@@ -1,6 +1,6 @@
 """Print the oldest versions that pyproject.toml allows, as constraints for pip.
 
-    python .ci/oldest.py [EXTRA ...] > constraints.txt
+python .ci/oldest.py [EXTRA ...] > constraints.txt
 """
 
 from __future__ import annotations
