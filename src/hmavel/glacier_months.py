@@ -10,11 +10,12 @@ import numpy as np
 from hmavel import __version__, derived, state
 from hmavel._types import DAYS_PER_YEAR
 from hmavel.config import as_json, product_options
-from hmavel.consistency import doubtful
+from hmavel.glacier_floor import RECORD as FLOOR
+from hmavel.glacier_floor import FloorResult, glacier_floor
 from hmavel.inputs import INPUTS, digest, shortened, together
 from hmavel.joined import facts_of, join, source_of
 from hmavel.month import Months, compose_months
-from hmavel.pair_stack import KEPT, MORE, read_pairs, shared_sigma
+from hmavel.pair_stack import KEPT, MORE, believed, read_pairs, shared_sigma
 from hmavel.product import combine, combine_derived, write_derived, write_months
 from hmavel.product.derived_files import FILES as DERIVED_FILES
 from hmavel.product.field import BLANK
@@ -63,8 +64,8 @@ def compose_glacier(
     )
     # The overlap's months have no covariance that anything could be derived with.
     wants_derived = config.output.derived and config.months.method != "overlap"
-    if not wants_derived:
-        expected = state.fingerprint(expected, "no derived files")
+    what = ["floor", str(config.input.dem)] if wants_derived else "no derived files"
+    expected = state.fingerprint(expected, what)
     record = folder / "months.json"
     before = state.read_record(record)
     if state.is_done(record, expected, [folder / name for name in before.get("files", [])]):
@@ -81,7 +82,7 @@ def compose_glacier(
             learnt = config.itslive.scene_sigma_m
             shared = ("learn" if learnt is None else learnt,) * 2
         years = (end - start) / np.timedelta64(86_400_000, "ms") / DAYS_PER_YEAR
-        stack = _believed(stack, start, end, config)
+        stack = believed(stack, start, end, config)
         composed = {}
         for axis, scene_sigma in zip(("vx", "vy"), shared, strict=True):
             alone = stack[f"sigma_{axis}"]
@@ -94,6 +95,13 @@ def compose_glacier(
                 summary=derived.summary if wants_derived else None,
             )
             composed[axis] = _spread(on_ice, site.ice)
+        floor: FloorResult | None = None
+        if wants_derived:
+            seen = np.isfinite(stack["vx"]).sum(axis=0)
+            floor = glacier_floor(
+                glacier, composed, used=used, folder=folder, config=config, jobs=jobs,
+                typical_pairs=float(np.median(seen)), other=other,
+            )  # fmt: skip
         common = None
         if gain is not None:
             cells = config.correlate.window // config.correlate.step
@@ -118,13 +126,15 @@ def compose_glacier(
             theirs = (other.start, other.end, other.vx, other.vy)
             made_from["itslive"] = digest(*(np.asarray(array) for array in theirs))
         files = write_months(folder, field, inputs, made_from)
-        if wants_derived:
+        if floor is not None:
             more = combine_derived(
                 composed["vx"], composed["vy"], site.grid, domain=site.ice,
-                relative_error=common, name=site.id,
+                relative_error=common, floor=floor.floor, name=site.id,
             )
+            state.write_record(folder / FLOOR, expected, **floor.record)
+            files.append(folder / FLOOR)
             files += write_derived(folder, more, inputs | {INPUTS: shortened(made_from)})
-        for pattern in ("velocity_*.tif", *DERIVED_FILES):
+        for pattern in ("velocity_*.tif", FLOOR, *DERIVED_FILES):
             for stale in set(folder.glob(pattern)) - set(files):
                 stale.unlink()  # what a former configuration asked for
         state.write_record(
@@ -144,23 +154,12 @@ def _months(config: Config, span: Span | None, other: PairStack | None) -> TimeA
     return np.arange(first[:7], np.datetime64(last[:7], "M") + 1, dtype="datetime64[M]")
 
 
-def _believed(
-    stack: dict[str, FloatArray], start: TimeArray, end: TimeArray, config: Config
-) -> dict[str, FloatArray]:
-    """Return the stack without the long pairs that the short ones contradict."""
-    wrong = doubtful(
-        **stack, start=start, end=end, short_days=config.pairs.short_days,
-        limit=config.months.max_disagreement, far_m=config.months.far_m,
-    )
-    return stack | {axis: np.where(wrong, np.nan, stack[axis]) for axis in ("vx", "vy")}
-
-
 def _sharpened(
     stack: dict[str, FloatArray], start: TimeArray, end: TimeArray, config: Config
 ) -> tuple[dict[str, FloatArray], Gain]:
     """Bring pairs from the window's mean to the point; return how far, too."""
     kept = {name: stack[name] for name in KEPT}
-    seen = _believed(kept, start, end, config)
+    seen = believed(kept, start, end, config)
     gain = fit_gain(
         seen["vx"], seen["vy"], stack["more_vx"], stack["more_vy"],
         (end - start) / np.timedelta64(1, "D"),

@@ -11,6 +11,7 @@ import numpy as np
 from hmavel import __version__, parallel, state
 from hmavel._types import DAYS_PER_YEAR, pair_id
 from hmavel.config import as_json
+from hmavel.consistency import doubtful
 from hmavel.network_check import as_record, check_network, sample_of
 from hmavel.parallel import Failure
 from hmavel.raster import open_raster
@@ -20,7 +21,7 @@ from hmavel.verdict import gate_of_row
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hmavel._types import BoolArray, FloatArray
+    from hmavel._types import BoolArray, FloatArray, TimeArray
     from hmavel.config import Config
     from hmavel.outcome import Clock, Row
     from hmavel.site import Site
@@ -126,3 +127,14 @@ def read_pairs(
 
 def _name(row: Row) -> str:
     return pair_id(row["reference"], row["secondary"])
+
+
+def believed(
+    stack: dict[str, FloatArray], start: TimeArray, end: TimeArray, config: Config
+) -> dict[str, FloatArray]:
+    """Return the stack without the long pairs that the short ones contradict."""
+    wrong = doubtful(
+        **stack, start=start, end=end, short_days=config.pairs.short_days,
+        limit=config.months.max_disagreement, far_m=config.months.far_m,
+    )
+    return stack | {axis: np.where(wrong, np.nan, stack[axis]) for axis in ("vx", "vy")}

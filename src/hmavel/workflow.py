@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hmavel import __version__, glacier_chain, journal, parallel, run_lock, spread, state
+from hmavel import (
+    __version__,
+    glacier_chain,
+    glacier_floor,
+    journal,
+    parallel,
+    run_lock,
+    spread,
+    state,
+)
 from hmavel.atomic import sweep, write_text
 from hmavel.cluster import Cluster
 from hmavel.config import product_options, to_toml
@@ -220,5 +229,7 @@ def _write_tables(
     state.write_csv(folder / "scenes.csv", plan.rows, SCENE_COLUMNS)
     rows = [row for result in done for row in result.rows]
     state.write_csv(folder / "pairs.csv", rows, PAIR_COLUMNS)
+    floors = [row for result in done for row in glacier_floor.rows_of(result.id, result.folder)]
+    state.write_csv(folder / "floor.csv", floors, glacier_floor.COLUMNS)
     failed = [asdict(failure) for failure in failures]
     state.write_csv(folder / "failures.csv", failed, FAILURE_COLUMNS)

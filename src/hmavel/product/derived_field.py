@@ -15,9 +15,11 @@ import numpy as np
 
 from hmavel._types import BoolArray, FloatArray, Grid, TimeArray
 from hmavel.derived import LineAndWave
+from hmavel.floor import below
 from hmavel.product.field import speed
 
 if TYPE_CHECKING:
+    from hmavel.floor import Floor
     from hmavel.month import Months
 
 #: A season or a trend is told from none when chance makes one as large this rarely.
@@ -26,6 +28,7 @@ _NORMAL = 1.959964  # half-width of the 95 % interval, in sigmas
 TOLD, NOT_TOLD = 0, 1
 SEASON_FLAGS = {TOLD: "season", NOT_TOLD: "not_told_from_none"}
 TREND_FLAGS = {TOLD: "trend", NOT_TOLD: "not_told_from_none"}
+FLOOR_FLAGS = {0: "above_floor", 1: "below_floor"}
 
 #: Bands of ``annual_YYYY.tif`` with their units.
 ANNUAL_UNITS = {
@@ -47,7 +50,8 @@ SEASON_UNITS = {
     "azimuth": "degrees", "mean": "m/yr", "sigma_mean": "m/yr", "trend": "m/yr/yr",
     "sigma_trend": "m/yr/yr", "amplitude": "m/yr", "sigma_amplitude": "m/yr",
     "phase": "days", "sigma_phase": "days", "p_no_season": "1", "measured_share": "1",
-    "season_flag": "1", "trend_flag": "1",
+    "season_flag": "1", "trend_flag": "1", "season_floor": "m/yr", "trend_floor": "m/yr/yr",
+    "season_below_floor": "1", "trend_below_floor": "1",
 }  # fmt: skip
 SEASON_NOTES = {
     "azimuth": "direction of the mean flow, clockwise from +y of the grid",
@@ -63,6 +67,10 @@ SEASON_NOTES = {
     "measured_share": "share of the months that is measured, not regularised",
     "season_flag": "0 season (p_no_season < 0.05), 1 not told from none",
     "trend_flag": "0 trend (1.96 sigma and more from zero), 1 not told from none",
+    "season_floor": "amplitude up to which ground that does not move shows seasons, too",
+    "trend_floor": "trend up to which ground that does not move shows trends, too",
+    "season_below_floor": "1 where amplitude is below season_floor, else 0",
+    "trend_below_floor": "1 where the size of trend is below trend_floor, else 0",
 }
 
 
@@ -91,6 +99,7 @@ def combine_derived(
     *,
     domain: BoolArray | None = None,
     relative_error: tuple[FloatArray, FloatArray] | None = None,
+    floor: Floor | None = None,
     name: str = "",
 ) -> DerivedField:
     """Join what ``compose_months(..., summary=derived.summary)`` made of the components.
@@ -106,6 +115,9 @@ def combine_derived(
     relative_error
         Errors of x and y that all months have in common, as parts of the speed, (rows, cols)
         (``Gain.relative_error``).
+    floor
+        What bare ground shows of season and trend; None = not known, which leaves its bands
+        NaN.
     name
         The glacier's id.
 
@@ -142,6 +154,13 @@ def combine_derived(
     total = months.sum(axis=0)
     with np.errstate(invalid="ignore"):
         measured_share = measured.sum(axis=0) / np.where(total > 0, total, np.nan)
+    unknown = np.full(east.shape, np.nan)
+    season_floor = trend_floor = unknown
+    if floor is not None:
+        season_floor, trend_floor = floor.along(
+            east, north, sx["wave_covariance"], sy["wave_covariance"],
+            np.ones(grid.shape, bool) if domain is None else domain,
+        )  # fmt: skip
     sigma_trend = np.hypot(wave.sigma_trend, share * np.abs(wave.trend))
     blank = ~np.isfinite(wave.trend)
     season = {
@@ -158,6 +177,10 @@ def combine_derived(
         "measured_share": measured_share,
         "season_flag": np.where(blank, np.nan, wave.p_no_season >= CHANCE),
         "trend_flag": np.where(blank, np.nan, np.abs(wave.trend) < _NORMAL * sigma_trend),
+        "season_floor": season_floor,
+        "trend_floor": trend_floor,
+        "season_below_floor": below(wave.amplitude, season_floor),
+        "trend_below_floor": below(wave.trend, trend_floor),
     }
     vx, vy = sx["annual"], sy["annual"]
     both = np.isfinite(vx) & np.isfinite(vy)

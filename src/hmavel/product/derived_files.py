@@ -18,6 +18,7 @@ from hmavel.product.cf import (
 from hmavel.product.derived_field import (
     ANNUAL_NOTES,
     ANNUAL_UNITS,
+    FLOOR_FLAGS,
     SEASON_FLAGS,
     SEASON_NOTES,
     SEASON_UNITS,
@@ -37,7 +38,12 @@ CUBE_NAME = "derived.nc"
 FILES = ("annual_*.tif", SEASON_NAME, CUBE_NAME)
 
 _CF_UNITS = {"m/yr": "m year-1", "m/yr/yr": "m year-2", "degrees": "degree"}
-_FLAGS = {"season_flag": SEASON_FLAGS, "trend_flag": TREND_FLAGS}
+_FLAGS = {
+    "season_flag": SEASON_FLAGS,
+    "trend_flag": TREND_FLAGS,
+    "season_below_floor": FLOOR_FLAGS,
+    "trend_below_floor": FLOOR_FLAGS,
+}
 _NO_FLAG = -1
 _ALONG = "velocity along the mean flow"
 
