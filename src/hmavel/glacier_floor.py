@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 #: The record of a glacier's floor, beside its months.
 RECORD = "floor.json"
+#: Its picture; only where there is a floor.
+FIGURE = "floor.png"
 #: Cells of bare ground next to the ice, and as many elsewhere, whose months are made: the
 #: floor's own error is then about a tenth.
 MOST_CELLS = 250

@@ -10,6 +10,8 @@ import numpy as np
 from hmavel import __version__, derived, state
 from hmavel._types import DAYS_PER_YEAR
 from hmavel.config import as_json, product_options
+from hmavel.figures_floor import floor_figure
+from hmavel.glacier_floor import FIGURE as FLOOR_FIGURE
 from hmavel.glacier_floor import RECORD as FLOOR
 from hmavel.glacier_floor import FloorResult, glacier_floor
 from hmavel.inputs import INPUTS, digest, shortened, together
@@ -133,8 +135,14 @@ def compose_glacier(
             )
             state.write_record(folder / FLOOR, expected, **floor.record)
             files.append(folder / FLOOR)
+            if floor.floor is not None:
+                floor_figure(
+                    folder / FLOOR_FIGURE, season=more.season, record=floor.record,
+                    title=f"{site.name or site.id}: the season that bare ground shows",
+                )  # fmt: skip
+                files.append(folder / FLOOR_FIGURE)
             files += write_derived(folder, more, inputs | {INPUTS: shortened(made_from)})
-        for pattern in ("velocity_*.tif", FLOOR, *DERIVED_FILES):
+        for pattern in ("velocity_*.tif", FLOOR, FLOOR_FIGURE, *DERIVED_FILES):
             for stale in set(folder.glob(pattern)) - set(files):
                 stale.unlink()  # what a former configuration asked for
         state.write_record(
