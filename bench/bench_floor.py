@@ -7,7 +7,7 @@ seed each. On the ice, a season (along the mean flow) is
 - *false*: told, and the truth has less than 1 m/yr where the cell's centre is;
 - *false, alone*: and less than 1 m/yr within a window of it, so that it was not borrowed from
   faster ice next to it;
-- *true*: told, and the truth has 5 m/yr or more.
+- *true*: told, and the truth has 5 m/yr or more; *strong*: 20 m/yr or more.
 
 The truth is the wave that is nearest to the true months of the cell.
 """
@@ -23,9 +23,9 @@ from scipy import ndimage
 
 from hmavel import simulate
 
-FALSE_M_YR, TRUE_M_YR = 1.0, 5.0
+FALSE_M_YR, TRUE_M_YR, STRONG_M_YR = 1.0, 5.0, 20.0
 FALSE_TREND, TRUE_TREND = 0.3, 3.0
-NAMES = ("false", "false, alone", "true", "false trend", "true trend")
+NAMES = ("false", "false, alone", "true", "strong", "false trend", "true trend")
 
 
 def waves(months, v):
@@ -37,7 +37,7 @@ def waves(months, v):
 
 
 def glacier(archive, folder):
-    """Count what is flagged of each kind: (kinds, 2), and draw nothing."""
+    """Count what is told of each kind, and what of it is below the floor: (kinds, 2)."""
     from hmavel._types import Grid
 
     with rasterio.open(folder / "season_trend.tif") as file:
@@ -53,9 +53,10 @@ def glacier(archive, folder):
     told, trend = band["season_flag"] == 0, band["trend_flag"] == 0
     kinds = (
         told & (true < FALSE_M_YR), told & (around < FALSE_M_YR), told & (true >= TRUE_M_YR),
+        told & (true >= STRONG_M_YR),
         trend & (np.abs(along[0]) < FALSE_TREND), trend & (np.abs(along[0]) >= TRUE_TREND),
     )
-    below = [band["season_below_floor"] == 1] * 3 + [band["trend_below_floor"] == 1] * 2
+    below = [band["season_below_floor"] == 1] * 4 + [band["trend_below_floor"] == 1] * 2
     return np.array([[(k & b).sum(), k.sum()] for k, b in zip(kinds, below, strict=True)])
 
 

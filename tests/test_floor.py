@@ -106,8 +106,8 @@ def test_floor_is_the_same_in_every_run_and_its_error_falls_with_cells():
 
 def test_margin_is_held_against_the_ground_beside_it():
     away, at_ice = cells(200, 12), cells(200, 13, excess=6.0)
-    both = zip(away, at_ice, strict=True)
-    wave, covariance = (np.concatenate(parts, axis=-1) for parts in both)
+    parts = zip(away, at_ice, strict=True)
+    wave, covariance = (np.concatenate(part, axis=-1) for part in parts)
     near = np.repeat([False, True], 200)
     found = component_floor(wave, covariance, near)
     assert found.margin_season is not None
@@ -118,7 +118,8 @@ def test_margin_is_held_against_the_ground_beside_it():
     one, zero = np.ones(ice.shape), np.zeros(ice.shape)
     level, _ = Floor(found, floor_of(*away), 2.0).along(one, zero, stated, stated, ice)
     assert level[5, 5] == pytest.approx(float(found.season.at(1.0)))
-    assert level[1, 5] == level[2, 5] == pytest.approx(float(found.margin_season.at(1.0)))
+    both = float(np.hypot(found.season.at(1.0), found.margin_season.at(1.0)))
+    assert level[1, 5] == level[2, 5] == pytest.approx(both)
     assert level[3, 5] == level[5, 5] < level[2, 5]
     # Across it is the other component's floor, which has no such ground.
     other, _ = Floor(found, floor_of(*away), 2.0).along(zero, one, stated, stated, ice)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hmavel._types import FloatArray
+    from hmavel._types import BoolArray, FloatArray
 
 #: Okabe & Ito's blue, vermilion, and a grey.
 _X, _Y, _BELOW = "#0072B2", "#D55E00", "#9A9A9A"
@@ -79,7 +79,7 @@ def floor_figure(
 
 
 def _draw_ice(
-    axes: Axes, season: Mapping[str, FloatArray], shown: FloatArray, below: FloatArray
+    axes: Axes, season: Mapping[str, FloatArray], shown: BoolArray, below: BoolArray
 ) -> None:
     """Plot each cell's amplitude over its floor."""
     for which, colour, words in (

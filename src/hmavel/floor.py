@@ -6,8 +6,8 @@ all pairs of a season. What it comes to is seen on bare ground around the glacie
 made as those on the ice, have a season and a trend of their own, all of which is false. Ice
 whose season is no larger than that of the ground has not shown that it has one.
 
-A window at the margin sees the wall beside the ice, too, so that such ice is also held against
-the ground next to the ice.
+A window at the margin sees the wall beside the ice as well, and its shadow: there, what the
+ground next to the ice shows comes on top.
 """
 
 from __future__ import annotations
@@ -272,11 +272,11 @@ def _plain(value: Any) -> Any:
 
 
 def _at(level: Level, margin: Level | None, sigma: FloatArray, where: BoolArray) -> FloatArray:
-    """Return the floor; at the margin it is the higher one of the two kinds of ground."""
+    """Return the floor; at the margin, where windows mix the two, both add in quadrature."""
     found = level.at(sigma)
     if margin is None:
         return found
-    return np.where(where, np.maximum(found, margin.at(sigma)), found)
+    return np.where(where, np.hypot(found, margin.at(sigma)), found)
 
 
 def _levels(wave: FloatArray, covariance: FloatArray, seed: int) -> tuple[Level, Level]:
