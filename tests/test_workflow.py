@@ -414,3 +414,28 @@ def test_a_pair_that_fails_a_gate_is_not_used(truth, tmp_path):
     assert all(r.startswith(("gate: ", "bare ground: ")) for r in reasons)
     assert all(row["gate"] == "fail" for row in result.glaciers[0].rows)
     assert result.failures
+
+
+def test_without_two_years_the_floor_says_why_it_is_not_there(again):
+    given = changed(again, months={"method": "smooth", "smoothness": 0.1})
+    result = workflow.run(given, jobs=1)
+    assert result.failures == []
+    out = given.output.folder
+    [glacier] = result.glaciers
+    folder = out / glacier.id
+    record = json.loads((folder / "floor.json").read_text())
+    assert record["floor"] is False
+    assert "50 cells with two years of months" in record["reason"]
+    [row] = rows(out / "floor.csv")
+    assert (row["glacier"], row["reason"]) == (glacier.id, record["reason"])
+    assert not (folder / "floor.png").exists()
+    with rasterio.open(folder / "season_trend.tif") as file:
+        season = dict(zip(file.descriptions, file.read(), strict=True))
+    assert np.isnan(season["season_below_floor"]).all()
+    stamp = (folder / "floor.json").stat().st_mtime_ns
+    workflow.run(given, jobs=1)  # all is there: nothing is made again
+    assert (folder / "floor.json").stat().st_mtime_ns == stamp
+    # The overlap's months have no covariance, and then there is no floor to be had.
+    workflow.run(again, jobs=1)
+    assert not (folder / "floor.json").exists()
+    assert rows(out / "floor.csv") == []
