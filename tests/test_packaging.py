@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from contextlib import redirect_stdout
 from io import StringIO
@@ -158,3 +159,19 @@ def test_launcher_refuses_an_old_python(tmp_path: Path, python: str | None, word
     assert "needs Python 3.11 or newer" in run.stderr
     assert word in run.stderr
     assert not (tmp_path / "env").exists()
+
+
+def test_requirements_have_lower_bounds_and_no_upper_ones() -> None:
+    oldest = TOP / ".ci" / "oldest.py"
+    if not oldest.is_file():
+        pytest.skip("a source distribution has no .ci")
+    with (TOP / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    run = subprocess.run(
+        [sys.executable, oldest, "stac"], capture_output=True, text=True, check=True
+    ).stdout
+    assert len(run.splitlines()) == len(project["dependencies"]) + 1
+    everything = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        everything += extra
+    assert [name for name in everything if "<" in name or "==" in name or "~=" in name] == []
