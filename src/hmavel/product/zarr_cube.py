@@ -68,7 +68,7 @@ def write_zarr(cube: Path, path: Path) -> None:
 
 def _finish(folder: Path, attributes: dict[str, Any]) -> None:
     """Put the file's attributes on the group, and all metadata into one object."""
-    import zarr
+    import zarr  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     group = zarr.open_group(folder, mode="a", zarr_format=_FORMAT)
     group.attrs.put(attributes)
