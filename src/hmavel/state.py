@@ -114,8 +114,8 @@ def _are_sums(made: Any) -> bool:
         isinstance(entry, list)
         and len(entry) == 2
         and isinstance(entry[1], str)
-        and name not in ("", ".", "..")
-        and not set(name) & set("/\0")  # a record speaks of its own folder
+        and not set(name.split("/")) & {"", ".", ".."}  # in or below the record's own folder
+        and "\0" not in name
         for name, entry in made.items()
     )
 
