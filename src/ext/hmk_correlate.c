@@ -115,7 +115,7 @@ static int usable(const job *j, ptrdiff_t i, int n, float min_valid, const hmk_p
 
 /* ---- what a pass means for its node: the next pass, perhaps the same one again ----------- */
 
-/* Where the place is known to a pixel or so: the first look, unless one pass is all there is. */
+/* Where the place is known to a pixel or so: the first look, unless there is one pass only. */
 static pass fine_pass(const job *j)
 {
     return j->opt->rewindow ? LOOK : FIT;
@@ -243,8 +243,8 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
         at->part_row = at->part_col = 0;
         return relocate(j, at, row, col, FIT);
     }
-    /* Of a move a few per cent are left, whose share the taper pins otherwise than `unpin` has it:
-     * little beside the error that the noise makes of it. */
+    /* Some 2 % of a move are left, where the taper pins otherwise than `unpin` has it: little
+     * beside the node's own error where the move is of its order. */
     const float scale2 = o->sigma_scale * o->sigma_scale;
     const float noise2 = o->settled_sigmas * o->settled_sigmas * scale2;
     const float least2 = o->settled * o->settled;
@@ -324,7 +324,7 @@ static void run_pass(job *j, ptrdiff_t count, pass which)
     run_queue(j, count, which, 1);
 }
 
-/* Does one of a few pixels of the node's windows of side n miss? A small hole may be overlooked. */
+/* Does one of a few pixels of the node's windows of side n miss? Small holes are overlooked. */
 static int see_holes(const job *j, ptrdiff_t i, int n)
 {
     enum { LOOKS = 5 };
@@ -334,7 +334,8 @@ static int see_holes(const job *j, ptrdiff_t i, int n)
     float sum = 0;
     for (int y = 0; y < LOOKS; y++)
         for (int x = 0; x < LOOKS; x++) {
-            const ptrdiff_t row = r + y * (n - 1) / (LOOKS - 1), col = c + x * (n - 1) / (LOOKS - 1);
+            const ptrdiff_t row = r + y * (n - 1) / (LOOKS - 1);
+            const ptrdiff_t col = c + x * (n - 1) / (LOOKS - 1);
             const float a = j->images->reference[row * cols + col];
             const float b = j->images->secondary[(row + at->row) * cols + col + at->col];
             sum += (a - a) + (b - b);

@@ -29,7 +29,7 @@ typedef struct {
     float settled_sigmas;  /* or less than so many of its own standard deviations */
     float min_valid;       /* share of each fine window that must be valid */
     float min_evidence;    /* accept a match above this */
-    float known_evidence;  /* or above this, where neighbours or the coarse window vouch for it */
+    float known_evidence;  /* or this, where neighbours or the coarse window vouch for it */
     float guess_evidence;  /* a guessed offset is kept above this, else searched for */
     float unpin;           /* a fit moves by a few per cent too little, as much as the taper
                             * pins: its moves are stretched by this */
@@ -47,8 +47,8 @@ typedef struct {
 
 /* Correlate the nodes `first` ... `last - 1`. (row[i], col[i]) is pixel c of node i in the padded
  * images: its window of side N covers c - N/2 ... c + N/2 - 1. (guess_row[i], guess_col[i]) is
- * where the match is expected, px; a node without one (NaN) is searched for. May run in many threads on
- * disjoint ranges; the range does not change any node's result. */
+ * where the match is expected, px; a node without one (NaN) is searched for. May run in many
+ * threads on disjoint ranges; the range does not change any node's result. */
 hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
                          const hmk_options *options, const int32_t *row, const int32_t *col,
                          const float *guess_row, const float *guess_col, ptrdiff_t first,

@@ -19,7 +19,7 @@ static inline vec taper(vec x, float n, float beta)
 {
     vec t = (vabs(x) - n * (0.5f - beta)) * (1.0f / (beta * n));
     t = vmin(vmax(t, splat(0.0f)), splat(1.0f));
-    /* cos^2(pi t / 2) = (1 + cos(pi t)) / 2, folded to |u| <= 1/2 by cos(pi t) = -sin(pi(t-1/2)) */
+    /* cos^2(pi t / 2) = (1 + cos(pi t)) / 2, and cos(pi t) = -sin(pi u) with |u| <= 1/2 */
     vec u = t - 0.5f;
     vec s = cos_pi(0.5f - vabs(u)); /* sin(pi |u|) */
     return 0.5f - 0.5f * vsign(s, u);

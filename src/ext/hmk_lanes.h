@@ -60,15 +60,15 @@ typedef struct {
     HMK_PER_LANE(float) valid_reference[HMK_MAX_LANES]; /* share of valid pixels */
     HMK_PER_LANE(float) valid_secondary[HMK_MAX_LANES];
     HMK_PER_LANE(float) valid_both[HMK_MAX_LANES];
-    HMK_PER_LANE(float) texture[HMK_MAX_LANES]; /* 0 where a window is constant to rounding, else 1 */
+    HMK_PER_LANE(float) texture[HMK_MAX_LANES]; /* 0: a window is constant */
 } hmk_patch;
 
 /* Coarse pass: the highest point of the correlation surface, to a whole pixel. */
 typedef struct {
     hmk_patch patch;
     int row[HMK_MAX_LANES], col[HMK_MAX_LANES]; /* shift of the peak, -n/2 ... n/2-1 */
-    HMK_PER_LANE(float) peak[HMK_MAX_LANES];                  /* its height: weighted mean cosine */
-    HMK_PER_LANE(float) second[HMK_MAX_LANES];   /* height of its rival: the next peak elsewhere */
+    HMK_PER_LANE(float) peak[HMK_MAX_LANES];     /* its height: weighted mean cosine */
+    HMK_PER_LANE(float) second[HMK_MAX_LANES];   /* its rival: the next peak elsewhere */
     int second_row[HMK_MAX_LANES], second_col[HMK_MAX_LANES]; /* shift of the rival */
     HMK_PER_LANE(float) evidence[HMK_MAX_LANES]; /* height in standard deviations of chance */
 } hmk_peak;
@@ -76,10 +76,13 @@ typedef struct {
 /* Fine pass: the shift that fits the phase of the cross-spectrum, and how well. */
 typedef struct {
     hmk_patch patch;
-    HMK_PER_LANE(float) row[HMK_MAX_LANES], col[HMK_MAX_LANES]; /* px, relative to the windows' offset */
-    HMK_PER_LANE(float) coherence[HMK_MAX_LANES]; /* 1 - sum W phi / 4 sum W, weights before robustness */
+    /* px, relative to the windows' offset */
+    HMK_PER_LANE(float) row[HMK_MAX_LANES], col[HMK_MAX_LANES];
+    /* 1 - sum W phi / 4 sum W, weights before robustness */
+    HMK_PER_LANE(float) coherence[HMK_MAX_LANES];
     HMK_PER_LANE(float) snr[HMK_MAX_LANES];       /* the same with the final weights */
-    HMK_PER_LANE(float) evidence[HMK_MAX_LANES];  /* sum W cos psi in standard deviations of chance */
+    /* sum W cos psi in standard deviations of chance */
+    HMK_PER_LANE(float) evidence[HMK_MAX_LANES];
     HMK_PER_LANE(float) var_row[HMK_MAX_LANES];   /* px^2, inflation included */
     HMK_PER_LANE(float) var_col[HMK_MAX_LANES];
 } hmk_fit;
