@@ -179,27 +179,37 @@ def read(out: Path) -> Status | None:
         begun = datetime.fromisoformat(run["started"])
         folder = out / FOLDER / str(run["folder"])
         ended = run["finished"] and datetime.fromisoformat(run["finished"])
-        for key in ("host", "process", "command", "failed", "pairs", "glaciers"):
+        for key in ("host", "process", "command", "failed"):
             run[key]  # whatever lacks one of them is not ours
+        if not (_is_count(run["pairs"]) and _is_count(run["glaciers"])):
+            return None
+        elapsed = ((ended or datetime.now(UTC)) - begun).total_seconds()
+        files = sorted(folder.glob("*.counts"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     counts: dict[str, dict[str, int]] = {}
     reasons: Counter[str] = Counter()
     latest = None
-    for path in sorted(folder.glob("*.counts")):
+    for path in files:
         try:
             part = json.loads(path.read_text(encoding="utf-8"))
+            numbers = [number for *_, number in part["counts"]]
+            if not all(map(_is_count, [*numbers, *part["reasons"].values()])):
+                continue
             for kind, state, number in part["counts"]:
-                states = counts.setdefault(kind, {})
-                states[state] = states.get(state, 0) + int(number)
+                states = counts.setdefault(str(kind), {})
+                states[str(state)] = states.get(str(state), 0) + number
             reasons.update(part["reasons"])
             latest = max(latest or 0.0, float(part["time"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue  # it is being replaced, or is not ours
-    elapsed = ((ended or datetime.now(UTC)) - begun).total_seconds()
     last = None if latest is None else time.time() - latest
     running = not ended and held(out)
     return Status(run, running, elapsed, counts, dict(reasons), last)
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 2**53
 
 
 def progress(status: Status) -> str:

@@ -259,6 +259,8 @@ def _grid_of(path: Path, dataset: Any, crs: CRS | None) -> Grid:
 
     if transform == Affine.identity():
         raise error("a georeferenced raster", "no transform", "use the original product's file")
+    if not np.isfinite(list(transform)).all():
+        raise error("a georeferenced raster", "a place that is no number", "fetch it again")
     if found is None:
         raise error(
             "a coordinate system", "none", "state it if you know it, or use the original file"

@@ -43,7 +43,7 @@ _SERVER = {
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
 }
 #: What rasterio raises for a file that is damaged or does not come.
-FAULTS = (RasterioError, CPLE_BaseError, OSError)
+FAULTS = (RasterioError, CPLE_BaseError, OSError, UnicodeDecodeError)
 
 
 def open_dataset(path: Path) -> Any:
