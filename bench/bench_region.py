@@ -249,16 +249,17 @@ def cpu_name() -> str:
 
 
 def rates_of(found: dict) -> estimate.Rates:
-    """Return the rates that were measured, at the speed of the large glaciers' run."""
+    """Return the rates that were measured, as if all parts had found the machine equally fast.
+
+    Not scaled among each other by the correlator's speed, which differs from build to build.
+    """
     large, alone = found["large"], found["months"]
     work, spent = large["work"], large["stages"]
     scenes = large["counts"]["scenes read"]
-    same = large["speed_s"] / alone["speed_s"]
-    both = 2 * same  # components
+    both = 2  # components
     few = min(found["runs"].values(), key=lambda run: run["made_glaciers"])
     # Learning over few months, of which the solving of cells is no large part.
     short = few["stages"]["compose"] / few["made_glaciers"]
-    short *= large["speed_s"] / few["speed_s"]
     long = alone["learn_cpu_s"] * both
     per_month = (long - short) / (alone["months"] - few["months"])
     return estimate.Rates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -96,3 +97,10 @@ def test_a_command_is_metered_with_its_children():
 def test_speed_is_measured_here():
     node_s = estimate.measure_speed(side=256, seconds=0.05)
     assert 1e-7 < node_s < 1e-2
+
+
+def test_the_rates_are_those_that_were_measured():
+    """The projection and ``--dry-run`` use one set, and its record says where it is from."""
+    measured = json.loads((BENCH / "results" / "region.json").read_text())["summary"]["rates"]
+    for name, value in measured.items():
+        assert getattr(Rates(), name) == pytest.approx(value, rel=0.006), name
