@@ -16,7 +16,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from shapely.geometry import box
 
-from hmavel import cli, raster_netcdf
+from hmavel import cli
 from hmavel._types import Grid
 from hmavel.errors import HmavelError, ReadError
 from hmavel.gates import Limits
@@ -227,36 +227,6 @@ def test_two_components_on_two_grids_are_refused(folder: Path, tmp_path: Path) -
         read_maps((folder / "a_vx.tif", tmp_path / "vy.tif"))
     with pytest.raises(ReadError, match="bands named vx and vy"):
         read_maps(folder / "a_vx.tif")
-
-
-def test_a_classic_netcdf_that_kills_its_reader_is_an_error(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Damaged headers of NetCDF 3 end the C library with a segmentation fault, or never."""
-    classic = tmp_path / "classic.nc"
-    with (
-        netCDF4.Dataset(folder / "cube.nc") as old,
-        netCDF4.Dataset(classic, "w", format="NETCDF3_CLASSIC") as new,
-    ):
-        new.setncatts({name: old.getncattr(name) for name in old.ncattrs()})
-        for name, dimension in old.dimensions.items():
-            new.createDimension(name, len(dimension))
-        for name, variable in old.variables.items():
-            copy = new.createVariable(name, variable.dtype, variable.dimensions)
-            copy.setncatts({key: variable.getncattr(key) for key in variable.ncattrs()
-                            if key != "_FillValue"})  # fmt: skip
-            copy[...] = variable[...]
-    arrays, grid, _ = read_variables(classic, ("vx", "vy"), crs=GRID.crs)
-    expected, place, _ = read_variables(folder / "cube.nc", ("vx", "vy"), crs=GRID.crs)
-    assert grid == place
-    assert np.array_equal(arrays, expected, equal_nan=True)
-    for program, said in (("import os; os.kill(os.getpid(), 11)", "status -11"),
-                          ("while True: pass", "no end after")):  # fmt: skip
-        monkeypatch.setattr(raster_netcdf, "_READ_ALL", program)
-        monkeypatch.setattr(raster_netcdf, "_PATIENCE_S", 0.5)
-        raster_netcdf._survives.cache_clear()
-        with pytest.raises(ReadError, match=f"classic.nc: .*cannot be read .*{said}"):
-            read_variables(classic, ("vx", "vy"))
 
 
 def test_netcdf_that_cannot_be_placed(tmp_path: Path) -> None:

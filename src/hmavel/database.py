@@ -7,7 +7,8 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ class Database:
                 got=f"version {version}, of an older hmavel",
                 hint="move it away: it is made again from the archive",
             )  # fmt: skip
+        if tables and not _layout_of(schema) <= _layout(self._connection):
+            raise self._damaged(ValueError("tables that are not those of a catalogue"))
         if read_only:
             return
         mode = "DELETE" if on_shared_disk(self.path) else "WAL"
@@ -123,9 +126,7 @@ class Database:
             with self.transaction():
                 # Another process may have been first since the look above.
                 if not run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    for statement in schema.split(";\n"):
-                        if statement.strip():
-                            run(statement)
+                    _create(self._connection, schema)
                     run(f"PRAGMA application_id = {self._application}")
                     run(f"PRAGMA user_version = {self._version}")
 
@@ -250,3 +251,24 @@ def on_shared_disk(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:
         if inside and len(place) >= len(best):
             best, kind = place, words[2]
     return kind.startswith(_SHARED)
+
+
+def _create(connection: sqlite3.Connection, schema: str) -> None:
+    for statement in schema.split(";\n"):
+        if statement.strip():
+            connection.execute(statement)
+
+
+def _layout(connection: sqlite3.Connection) -> set[tuple[Any, ...]]:
+    """Return what tables, views and indices there are, and what they were made by."""
+    found = connection.execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+    )
+    return set(found.fetchall())
+
+
+@lru_cache(maxsize=4)
+def _layout_of(schema: str) -> set[tuple[Any, ...]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        _create(connection, schema)
+        return _layout(connection)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from rasterio.errors import CRSError
 from hmavel import memory
 from hmavel._types import Grid
 from hmavel.errors import HmavelError, ReadError
+from hmavel.netcdf_trial import try_open
 
 #: Attributes in which a coordinate system is looked for, in this order.
 _CRS_NAMES = ("crs_wkt", "spatial_ref", "spatial_epsg", "epsg")
@@ -34,15 +32,6 @@ NETCDF_FAULTS = (
     OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError,
     OverflowError,
 )  # fmt: skip
-#: How files of the classic format begin, and a program that reads all of one.
-_CLASSIC = b"CDF"
-_READ_ALL = """\
-import sys, netCDF4
-with netCDF4.Dataset(sys.argv[1]) as file:
-    for variable in file.variables.values():
-        variable[...]
-"""
-_PATIENCE_S = 120.0
 #: Coordinates may differ from even spacing by this part of a pixel (stored as float32).
 _EVEN = 0.01
 
@@ -116,7 +105,7 @@ def damaged_netcdf(stage: str, path: object) -> Iterator[None]:
     off is read.
     """
     try:
-        _try_classic(stage, Path(str(path)))
+        try_open(stage, Path(str(path)))
         yield
     except HmavelError:
         raise
@@ -125,35 +114,6 @@ def damaged_netcdf(stage: str, path: object) -> Iterator[None]:
         raise ReadError(
             stage, path, expected="a NetCDF file or Zarr store",
             got=f"{got} ({type(error).__name__})", hint="download it again",
-        ) from error
-
-
-def _try_classic(stage: str, path: Path) -> None:
-    """Read a NetCDF 3 file in a process of its own first: damaged ones kill the C library's."""
-    if path.is_file():
-        with path.open("rb") as file:
-            classic = file.read(len(_CLASSIC)) == _CLASSIC
-        if classic:
-            status = path.stat()
-            _survives(stage, path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _survives(stage: str, path: Path, size: int, changed: int) -> None:
-    del size, changed  # only part of the key
-    try:
-        # This Python and a fixed program; the path is no more than its argument.
-        subprocess.run(  # noqa: S603
-            [sys.executable, "-c", _READ_ALL, os.fspath(path)], check=True,
-            capture_output=True, timeout=_PATIENCE_S,
-        )
-    except subprocess.SubprocessError as error:
-        ended = getattr(error, "returncode", None)
-        how = f"no end after {_PATIENCE_S:.0f} s" if ended is None else f"status {ended}"
-        raise ReadError(
-            stage, path, expected="a NetCDF file",
-            got=f"one that cannot be read to its end ({how})",
-            hint="download it again, or convert it: nccopy -k nc4 OLD NEW",
         ) from error
 
 
