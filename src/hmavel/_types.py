@@ -128,13 +128,13 @@ class Scene:
     processed: str = ""  #: processing date, YYYYMMDD
     sun_azimuth: float = float("nan")  #: degrees clockwise from north
     sun_elevation: float = float("nan")  #: degrees above the horizon
-    #: percent of the scene's land under cloud, as its provider says; None = not said
-    cloud_cover: float | None = None
     #: band -> (multiplicative, additive) reflectance coefficients of the MTL
     reflectance: Mapping[str, tuple[float, float]] | None = None
     #: level of the 30 m bands where it is not ``level``: another product lends them
     level_30m: str = ""
     version: str = ""  #: what changes when the files do, for files that have no time of change
+    #: percent of the scene's land under cloud, as its provider says; None = not said
+    cloud_cover: float | None = None
 
     def level_of(self, band: str) -> str:
         """Return the level of the product that a band is from."""
