@@ -1,7 +1,8 @@
 """Seasons and trends that are not there, and how many of them are below the floor.
 
 ``python bench/bench_floor.py FOLDER ...``: folders of ``hmavel demo``, a seed each; of longer
-archives: ``simulate.archive(years=...)`` below ``archive``, the run's output beside it in ``out``. On the ice, a season (along the mean flow) is
+archives: ``simulate.archive(years=...)`` below ``archive``, the run's output beside it in
+``out``. On the ice, a season (along the mean flow) is
 
 - *told*: ``p_no_season`` < 0.05, what a user would take for one;
 - *false*: told, and the truth has less than 1 m/yr where the cell's centre is;
