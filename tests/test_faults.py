@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_operating import SETTINGS, hidden, same_products, start, wait_for
+from test_operating import SETTINGS, hidden, mounted, same_products, start, wait_for
 
 from hmavel import atomic, cli, config, journal, run_lock, simulate, workflow
 from hmavel.catalogue import FILE
@@ -137,11 +137,8 @@ def test_what_a_disk_may_refuse_fails_items_and_leaves_nothing(
 def disk(tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", str(place)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting needs rights that are not given here")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
+    with mounted(place, "50m"):
+        yield place
 
 
 @pytest.mark.slow

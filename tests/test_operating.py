@@ -348,16 +348,24 @@ def test_killed_at_random_it_comes_to_the_same(finished, settings, tmp_path):
 # ---- disks ---------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def mounted(place, size):
+    """Have a file system of that size at a folder; a test may unmount it before."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting needs rights that are not given here")
+    yield
+    if os.path.ismount(place):
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """Mount a file system of 1 MB."""
     place = tmp_path / "small"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting needs rights that are not given here")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with mounted(place, "1m"):
+        yield place
 
 
 @pytest.mark.slow

@@ -155,7 +155,10 @@ def correlate_images(
     row, col = _node_centres(nodes, shape, step)
     labels = None if domain is None else _check_labels(domain, shape)
     begin = None if start is None else _check_start(start, (len(row), len(col)))
-    wanted = None if where is None else _check_where(where, (len(row), len(col)))
+    wanted = None
+    if where is not None:
+        hint = "pass one truth value per node"
+        wanted = _check_truth(where, "where", "nodes", (len(row), len(col)), hint)
 
     _fftw.ready()
     pad = max(window, coarse) // 2 + reach + 2
@@ -234,11 +237,17 @@ def _check_windows(window: int, coarse: int, step: int, threads: int) -> None:
 def _check_mask(mask: ArrayLike | None, shape: tuple[int, ...], name: str) -> BoolArray | None:
     if mask is None:
         return None
-    array = np.asarray(mask)
+    hint = "bring the mask to the images' grid (hmavel.mask.to_grid)"
+    return _check_truth(mask, name, "images", shape, hint)
+
+
+def _check_truth(
+    values: ArrayLike, name: str, of: str, shape: tuple[int, ...], hint: str
+) -> BoolArray:
+    array = np.asarray(values)
     if array.shape != shape:
         raise ValueError(
-            f"correlate {name}: expected the images' shape {shape}, got {array.shape}; "
-            "bring the mask to the images' grid (hmavel.mask.to_grid)"
+            f"correlate {name}: expected the {of}' shape {shape}, got {array.shape}; {hint}"
         )
     return array.astype(bool)
 
@@ -263,16 +272,6 @@ def _check_start(
             f"{[part.shape for part in parts]}; pass one displacement per node"
         )
     return np.stack(parts)
-
-
-def _check_where(where: ArrayLike, shape: tuple[int, int]) -> BoolArray:
-    wanted = np.asarray(where)
-    if wanted.shape != shape:
-        raise ValueError(
-            f"correlate where: expected the nodes' shape {shape}, got {wanted.shape}; "
-            "pass one truth value per node"
-        )
-    return wanted.astype(bool)
 
 
 def _node_centres(

@@ -123,7 +123,8 @@ def run(
                     done.append(result)
                     clock.add(result.seconds, result.counts)
                     failures += result.failures
-        sweep(folder)  # what a worker of a cluster left that was lost on the way
+        if scheduler:
+            sweep(folder)  # what a worker left that was lost on the way
         if config.output.wgs84:
             with clock.stage("mosaic"):
                 failures += _mosaics(done, folder, config, jobs)
