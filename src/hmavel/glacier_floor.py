@@ -100,10 +100,11 @@ def glacier_floor(
     point (``resolution.py``) is proportional to the speed and left out.
     """
     try:
+        near_ice = _near_ice(glacier.site, config)
         wave, covariance, where = _waves(
-            glacier.site, on_ice, used, folder, config, typical_pairs, jobs, other
+            glacier.site, near_ice, on_ice, used, folder, config, typical_pairs, jobs, other
         )
-        near = _near_ice(glacier.site, config).ravel()[where]
+        near = near_ice.ravel()[where]
         classes = _classes(glacier, config, where)
         x, y = (
             component_floor(wave[axis], covariance[axis], near, classes)
@@ -149,6 +150,7 @@ def rows_of(glacier: str, folder: Path) -> list[Row]:
 
 def _waves(
     site: Site,
+    near_ice: BoolArray,
     on_ice: Mapping[str, Months],
     used: list[Row],
     folder: Path,
@@ -158,7 +160,6 @@ def _waves(
     other: PairStack | None,
 ) -> tuple[dict[str, FloatArray], dict[str, FloatArray], NDArray[np.intp]]:
     """Return line and wave of ground cells, their covariance, and which cells of the grid."""
-    near_ice = _near_ice(site, config)
     # Next to the ice there is little ground; of the rest a part is enough.
     ground = sample_of(near_ice & ~site.any_ice) | sample_of(~near_ice & ~site.any_ice)
     start, end = (
