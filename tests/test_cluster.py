@@ -11,9 +11,9 @@ import threading
 import time
 
 import pytest
-from test_operating import SETTINGS, hidden, same_products
+from small_run import GLACIERS, hidden, same_products, settings_text
 
-from hmavel import cluster, config, simulate, workflow
+from hmavel import cluster, config, workflow
 from hmavel.errors import RunError
 
 pytest.importorskip("distributed")
@@ -61,15 +61,12 @@ def processes():
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    root = tmp_path_factory.mktemp("archive")
-    simulate.archive(root, seed=3, size=361, years=0.26, start="2021-06-01")
-    text = SETTINGS.format(root=root).replace("ids = [", 'ids = ["RGI2000-v7.0-G-15-90001", ')
-    return text.replace("wgs84 = true", "wgs84 = false")
+def settings(archive):
+    return settings_text(archive.path, ids=GLACIERS)
 
 
 @pytest.fixture(scope="module")
-def serial(settings, tmp_path_factory):
+def alone(settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("serial")
     (folder / "my.toml").write_text(settings)
     result = workflow.run(config.load(folder / "my.toml"), jobs=1)
@@ -100,7 +97,7 @@ def once_begun(out, act):
 
 
 @pytest.mark.slow
-def test_a_killed_and_a_hung_worker_cost_only_time(processes, settings, serial, tmp_path):
+def test_a_killed_and_a_hung_worker_cost_only_time(processes, settings, alone, tmp_path):
     given = prepared(settings, tmp_path, patience=0.7)
     processes.scheduler()
     for _ in range(3):
@@ -118,7 +115,7 @@ def test_a_killed_and_a_hung_worker_cost_only_time(processes, settings, serial, 
     result = workflow.run(given, scheduler=processes.address)
     assert result.failures == []
     assert len(struck) == 1
-    same_products(serial, tmp_path / "out")
+    same_products(alone, tmp_path / "out")
     # those who were struck left temporaries: the next run removes them
     processes.end()
     assert workflow.run(given, jobs=1).failures == []
@@ -126,7 +123,7 @@ def test_a_killed_and_a_hung_worker_cost_only_time(processes, settings, serial, 
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_comes_back_is_used_again(processes, settings, serial, tmp_path):
+def test_a_scheduler_that_comes_back_is_used_again(processes, settings, alone, tmp_path):
     given = prepared(settings, tmp_path)
     first = processes.scheduler()
     processes.worker()
@@ -141,7 +138,7 @@ def test_a_scheduler_that_comes_back_is_used_again(processes, settings, serial, 
     result = workflow.run(given, scheduler=processes.address)
     watch.join()
     assert result.failures == []
-    same_products(serial, tmp_path / "out")
+    same_products(alone, tmp_path / "out")
 
 
 @pytest.mark.slow

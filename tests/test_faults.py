@@ -13,31 +13,17 @@ import time
 from pathlib import Path
 
 import pytest
-from test_operating import SETTINGS, hidden, mounted, same_products, start, wait_for
+from small_run import hidden, same_products, start, wait_for
+from test_operating import mounted
 
-from hmavel import atomic, cli, config, journal, run_lock, simulate, workflow
+from hmavel import atomic, cli, config, journal, run_lock, workflow
 from hmavel.catalogue import FILE
 from hmavel.errors import HmavelError, WriteError
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    root = tmp_path_factory.mktemp("archive")
-    simulate.archive(root, seed=3, size=361, years=0.26, start="2021-06-01")
-    return SETTINGS.format(root=root)
-
-
-@pytest.fixture(scope="module")
-def finished(settings, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("serial")
-    (folder / "my.toml").write_text(settings)
-    assert workflow.run(config.load(folder / "my.toml"), jobs=1).failures == []
-    return folder
-
-
 @pytest.fixture
-def copy(finished, tmp_path):
-    shutil.copytree(finished, tmp_path / "copy")
+def copy(serial, tmp_path):
+    shutil.copytree(serial, tmp_path / "copy")
     return config.load(tmp_path / "copy" / "my.toml"), tmp_path / "copy" / "out"
 
 
@@ -57,7 +43,7 @@ def rot(path):
     [("*/pairs/*.json", "cut"), ("*/pairs/*.json", "other"), ("*/months.json", "rot"),
      ("*/network.json", "empty")],
 )  # fmt: skip
-def test_a_damaged_record_costs_its_work_and_no_more(finished, copy, pattern, how):
+def test_a_damaged_record_costs_its_work_and_no_more(serial, copy, pattern, how):
     given, out = copy
     path = sorted(out.glob(pattern))[0]
     if how == "rot":
@@ -67,12 +53,12 @@ def test_a_damaged_record_costs_its_work_and_no_more(finished, copy, pattern, ho
         new = {"cut": content[: len(content) // 3], "empty": b"", "other": b'{"made": 3}'}
         path.write_bytes(new[how])
     assert workflow.run(given, jobs=1).failures == []
-    same_products(finished / "out", out)
+    same_products(serial / "out", out)
 
 
 @pytest.mark.parametrize("how", ["rot", "cut", "text"])
 def test_a_damaged_catalogue_is_named_and_made_anew_when_moved_away(
-    finished, copy, capsys, how
+    serial, copy, capsys, how
 ):
     given, out = copy
     path = out / FILE
@@ -88,17 +74,17 @@ def test_a_damaged_catalogue_is_named_and_made_anew_when_moved_away(
     assert "move it away" in said or "choose another output folder" in said
     path.unlink()
     assert workflow.run(given, jobs=1).failures == []
-    same_products(finished / "out", out)
+    same_products(serial / "out", out)
 
 
-def test_a_catalogue_of_the_day_before_is_caught_up(finished, copy):
+def test_a_catalogue_of_the_day_before_is_caught_up(serial, copy):
     given, out = copy
     with sqlite3.connect(out / FILE) as base:
         base.execute("DELETE FROM decisions")
         base.execute("DELETE FROM pairs")
     base.close()
     assert workflow.run(given, jobs=1).failures == []
-    same_products(finished / "out", out)
+    same_products(serial / "out", out)
 
 
 # ---- disks ---------------------------------------------------------------------------------
@@ -110,11 +96,11 @@ def test_a_catalogue_of_the_day_before_is_caught_up(finished, copy):
                      for code in (errno.ENOSPC, errno.EIO, errno.ESTALE))],
 )  # fmt: skip
 def test_what_a_disk_may_refuse_fails_items_and_leaves_nothing(
-    finished, settings, tmp_path, monkeypatch, code
+    serial, serial_toml, tmp_path, monkeypatch, code
 ):
     """A quota, a full or faulty disk, a lost server: at every third flush, then never again."""
     toml, out = tmp_path / "my.toml", tmp_path / "out"
-    toml.write_text(settings)
+    toml.write_text(serial_toml)
     calls = iter(range(10**9))
     flush = atomic._flush
 
@@ -130,7 +116,7 @@ def test_what_a_disk_may_refuse_fails_items_and_leaves_nothing(
     assert hidden(out) == []
     monkeypatch.undo()
     assert workflow.run(config.load(toml), jobs=1).failures == []
-    same_products(finished / "out", out)
+    same_products(serial / "out", out)
 
 
 @pytest.fixture
@@ -142,9 +128,9 @@ def disk(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_disk_that_vanishes_ends_the_run_in_words(finished, settings, disk, tmp_path):
+def test_a_disk_that_vanishes_ends_the_run_in_words(serial, serial_toml, disk, tmp_path):
     toml = tmp_path / "my.toml"
-    toml.write_text(settings.replace('"out"', f'"{disk}/out"'))
+    toml.write_text(serial_toml.replace('"out"', f'"{disk}/out"'))
     process = start(toml, "--jobs", "1", "-q")
     assert wait_for(disk / "out", process, 1)
     subprocess.run(["umount", "-l", str(disk)], check=True)
@@ -153,20 +139,20 @@ def test_a_disk_that_vanishes_ends_the_run_in_words(finished, settings, disk, tm
     assert b"Traceback" not in said
     # what was written since went to the bare mount point: the same command makes it whole
     assert workflow.run(config.load(toml), jobs=1).failures == []
-    same_products(finished / "out", disk / "out")
+    same_products(serial / "out", disk / "out")
 
 
 # ---- clocks --------------------------------------------------------------------------------
 
 
-def test_a_clock_that_jumps_changes_no_byte(finished, settings, tmp_path, monkeypatch):
+def test_a_clock_that_jumps_changes_no_byte(serial, serial_toml, tmp_path, monkeypatch):
     """Between any two looks at it, the wall clock goes a day forth or two days back."""
     toml, out = tmp_path / "my.toml", tmp_path / "out"
-    toml.write_text(settings)
+    toml.write_text(serial_toml)
     true, looks = time.time, iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: true() + 86_400 * (1 - 3 * (next(looks) % 2)))
     assert workflow.run(config.load(toml), jobs=1).failures == []
-    same_products(finished / "out", out)
+    same_products(serial / "out", out)
     status = journal.read(out)
     assert status is not None
     assert journal.status_text(status)
@@ -183,15 +169,15 @@ def test_a_clock_that_jumps_changes_no_byte(finished, settings, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_of_two_drivers_at_one_moment_one_works_and_one_is_told(finished, settings, tmp_path):
+def test_of_two_drivers_at_one_moment_one_works_and_one_is_told(serial, serial_toml, tmp_path):
     toml, out = tmp_path / "my.toml", tmp_path / "out"
-    toml.write_text(settings)
+    toml.write_text(serial_toml)
     both = [start(toml, "--jobs", "1", "-q") for _ in range(2)]
     said = [process.communicate(timeout=200)[1] for process in both]
     codes = [process.returncode for process in both]
     assert sorted(codes) == [0, 2], said
     assert b"expected no other run" in said[codes.index(2)]
-    same_products(finished / "out", out)
+    same_products(serial / "out", out)
     assert hidden(out) == []
 
 

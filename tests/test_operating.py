@@ -19,105 +19,29 @@ import netCDF4
 import numpy as np
 import pytest
 import rasterio
+from small_run import hidden, products, same_products, start, wait_for
 
-from hmavel import atomic, cli, config, journal, memory, run_lock, simulate, spread, workflow
+from hmavel import atomic, cli, config, journal, memory, run_lock, spread, workflow
 from hmavel.errors import RunError, WriteError
-
-SETTINGS = """
-[input]
-archive = ["{root}/scenes"]
-[glaciers]
-inventory = "{root}/glaciers.gpkg"
-ids = ["RGI2000-v7.0-G-15-90002", "RGI2000-v7.0-G-15-90003"]
-margin_m = 600
-[screening]
-max_cloud = 0.6
-[pairs]
-successors = 1
-per_year = 0
-least_degree = 1
-[bias]
-model = "constant"
-min_count = 10
-[months]
-method = "overlap"
-[output]
-folder = "out"
-wgs84 = true
-"""
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    root = tmp_path_factory.mktemp("archive")
-    simulate.archive(root, seed=3, size=361, years=0.26, start="2021-06-01")
-    return root
-
-
-@pytest.fixture(scope="module")
-def settings(archive):
-    """Return the text of the configuration, which names the archive."""
-    return SETTINGS.format(root=archive)
-
-
-@pytest.fixture(scope="module")
-def finished(settings, tmp_path_factory):
-    """Return the folder of an undisturbed serial run; not to be changed."""
-    folder = tmp_path_factory.mktemp("serial")
-    toml = folder / "my.toml"
-    toml.write_text(settings)
-    result = workflow.run(config.load(toml), jobs=1)
-    assert result.failures == []
-    assert len(result.glaciers) == 2
-    return folder
 
 
 @pytest.fixture
-def copy(finished, tmp_path):
+def copy(serial, tmp_path):
     """Return (configuration, output folder) of a copy of the finished run."""
-    shutil.copytree(finished, tmp_path / "copy")
+    shutil.copytree(serial, tmp_path / "copy")
     return tmp_path / "copy" / "my.toml", tmp_path / "copy" / "out"
-
-
-def products(folder, kinds=(".tif", ".nc")):
-    """Product -> its bytes; NetCDF and mosaics too. The logs tell of times."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in kinds and path.is_file() and "log" not in path.parts
-    }
-
-
-def same_products(folder, other):
-    """Compare all products, tables and records to the byte: only the logs tell of times."""
-    kinds = (".tif", ".nc", ".csv", ".json")
-    one, two = products(folder, kinds), products(other, kinds)
-    assert {Path(path).suffix for path in one} == set(kinds)
-    assert set(one) == set(two)
-    assert [name for name in one if one[name] != two[name]] == []
-
-
-def hidden(folder):
-    return [path for path in folder.rglob(".*") if path.name != run_lock.FILE]
-
-
-def start(toml, *options):
-    command = [sys.executable, "-m", "hmavel.cli", "run", str(toml), *options]
-    code = "import sys; from hmavel.cli import main; sys.exit(main(sys.argv[1:]))"
-    command[1:3] = ["-c", code]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 # ---- side by side --------------------------------------------------------------------------
 
 
-def test_processes_make_the_bytes_of_the_serial_run(finished, settings, tmp_path):
+def test_processes_make_the_bytes_of_the_serial_run(serial, serial_toml, tmp_path):
     toml = tmp_path / "my.toml"
-    toml.write_text(settings)
+    toml.write_text(serial_toml)
     result = workflow.run(config.load(toml), jobs=2)
     assert result.failures == []
     assert result.seconds["correlate"] > 0
-    same_products(finished / "out", tmp_path / "out")
+    same_products(serial / "out", tmp_path / "out")
     workers = list((tmp_path / "out" / "log").glob("*/*.tsv"))
     assert len(workers) == 2  # each glacier was in a process of its own
     assert hidden(tmp_path / "out") == []
@@ -265,19 +189,9 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
     assert [path.name for path in hidden(tmp_path)] == [elsewhere.name]
 
 
-def wait_for(out, process, lines):
-    """Wait until the run has noted so many tasks; False when it has ended before."""
-    while process.poll() is None:
-        written = sum(path.read_text().count("\n") for path in out.glob("log/*/*.tsv"))
-        if written >= lines:
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def test_sigterm_ends_it_soon_and_the_same_command_resumes(finished, settings, tmp_path):
+def test_sigterm_ends_it_soon_and_the_same_command_resumes(serial, serial_toml, tmp_path):
     toml, out = tmp_path / "my.toml", tmp_path / "out"
-    toml.write_text(settings)
+    toml.write_text(serial_toml)
     process = start(toml, "--jobs", "2")
     assert wait_for(out, process, 1)
     begin = time.monotonic()
@@ -288,7 +202,7 @@ def test_sigterm_ends_it_soon_and_the_same_command_resumes(finished, settings, t
     # 10 s are promised; a loaded machine may need longer to get round to it
     assert time.monotonic() - begin < 30
     assert workflow.run(config.load(toml), jobs=1).failures == []
-    same_products(finished / "out", out)
+    same_products(serial / "out", out)
     assert hidden(out) == []
 
 
@@ -315,7 +229,7 @@ def strike(process, rng):
 
 
 @pytest.mark.slow
-def test_killed_at_random_it_comes_to_the_same(finished, settings, tmp_path):
+def test_killed_at_random_it_comes_to_the_same(serial, serial_toml, tmp_path):
     """``HMAVEL_KILLS=200`` for the long form.
 
     Whenever a run comes to its end, its bytes are compared and all begins anew, so that the
@@ -323,7 +237,7 @@ def test_killed_at_random_it_comes_to_the_same(finished, settings, tmp_path):
     """
     kills, rng = int(os.environ.get("HMAVEL_KILLS", "6")), random.Random(1)
     toml, out = tmp_path / "my.toml", tmp_path / "out"
-    toml.write_text(settings)
+    toml.write_text(serial_toml)
     struck = ended = 0
     while struck < kills or not ended:
         process = start(toml, "--jobs", rng.choice("12"), "-q")
@@ -338,7 +252,7 @@ def test_killed_at_random_it_comes_to_the_same(finished, settings, tmp_path):
             continue
         assert process.returncode == 0, said.decode()
         ended += 1
-        same_products(finished / "out", out)
+        same_products(serial / "out", out)
         assert made_once(out)
         assert hidden(out) == []
         shutil.rmtree(out)
@@ -369,20 +283,21 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.slow
-def test_threads_within_processes_do_not_show(finished, settings, tmp_path):
+def test_threads_within_processes_do_not_show(serial, serial_toml, tmp_path):
     toml = tmp_path / "my.toml"
-    toml.write_text(settings + '[run]\njobs = 5\nmemory = "12G"\n')  # 2 processes of 2 threads
+    # 2 processes of 2 threads
+    toml.write_text(serial_toml + '[run]\njobs = 5\nmemory = "12G"\n')
     result = workflow.run(config.load(toml))
     assert result.failures == []
-    same_products(finished / "out", tmp_path / "out")
+    same_products(serial / "out", tmp_path / "out")
 
 
 @pytest.mark.slow
 def test_a_full_disk_fails_items_and_a_larger_one_resumes(
-    finished, settings, small_disk, tmp_path
+    serial, serial_toml, small_disk, tmp_path
 ):
     toml = tmp_path / "my.toml"
-    toml.write_text(settings.replace('"out"', f'"{small_disk}/out"'))
+    toml.write_text(serial_toml.replace('"out"', f'"{small_disk}/out"'))
     given = config.load(toml)
     filler = small_disk / "filler"
     filler.write_bytes(b"0" * 700_000)
@@ -394,13 +309,13 @@ def test_a_full_disk_fails_items_and_a_larger_one_resumes(
     remount = ["mount", "-o", "remount,size=200m", str(small_disk)]
     subprocess.run(remount, check=True)
     assert workflow.run(given, jobs=1).failures == []
-    same_products(finished / "out", small_disk / "out")
+    same_products(serial / "out", small_disk / "out")
     assert hidden(small_disk / "out") == []
 
 
-def test_a_read_only_disk_is_named_at_once(settings, small_disk, tmp_path, capsys):
+def test_a_read_only_disk_is_named_at_once(serial_toml, small_disk, tmp_path, capsys):
     toml = tmp_path / "my.toml"
-    toml.write_text(settings.replace('"out"', f'"{small_disk}/out"'))
+    toml.write_text(serial_toml.replace('"out"', f'"{small_disk}/out"'))
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert cli.main(["run", str(toml), "-q"]) == 2
     assert "Read-only" in capsys.readouterr().err
@@ -409,7 +324,7 @@ def test_a_read_only_disk_is_named_at_once(settings, small_disk, tmp_path, capsy
 # ---- checked -------------------------------------------------------------------------------
 
 
-def test_verify_finds_what_was_changed_and_the_run_mends_it(finished, copy, capsys):
+def test_verify_finds_what_was_changed_and_the_run_mends_it(serial, copy, capsys):
     toml, out = copy
     assert cli.main(["verify", str(out), "--sample", "1", "-q"]) == 0
     said = capsys.readouterr().out
@@ -430,14 +345,14 @@ def test_verify_finds_what_was_changed_and_the_run_mends_it(finished, copy, caps
     assert "failed (2)" in said
     assert workflow.run(config.load(toml), jobs=1).failures == []
     assert cli.main(["verify", str(out), "--sample", "0", "-q"]) == 0
-    same_products(finished / "out", out)
+    same_products(serial / "out", out)
     assert cli.main(["verify", str(toml.parent), "-q"]) == 2
 
 
 @pytest.mark.parametrize("sly", [False, True])
 def test_verify_finds_scenes_that_were_changed(archive, copy, capsys, sly):
     _, out = copy
-    scene = sorted(archive.glob("scenes/**/*_B8.TIF"))[1]
+    scene = sorted(archive.path.glob("scenes/**/*_B8.TIF"))[1]
     before, times = scene.read_bytes(), scene.stat()
     try:
         if sly:  # other pixels, with the size and the time of the old ones
@@ -463,8 +378,8 @@ def test_verify_finds_scenes_that_were_changed(archive, copy, capsys, sly):
     assert cli.main(["verify", str(out), "--sample", "0", "-q"]) == 0
 
 
-def test_products_say_what_they_were_made_of(finished):
-    out = finished / "out"
+def test_products_say_what_they_were_made_of(serial):
+    out = serial / "out"
     folder = next(out.glob("RGI*"))
     used = [json.loads(path.read_text()) for path in folder.glob("pairs/*.json")]
     used = [record for record in used if record["state"] == "used"]
@@ -487,14 +402,14 @@ def test_products_say_what_they_were_made_of(finished):
         assert json.loads(file.tags()["glaciers"])[folder.name] == months
 
 
-def test_a_file_of_another_length_is_made_again_without_being_told(finished, copy):
+def test_a_file_of_another_length_is_made_again_without_being_told(serial, copy):
     toml, out = copy
     pair = sorted(out.rglob("pairs/*.tif"))[0]
     pair.write_bytes(pair.read_bytes()[:200])
     result = workflow.run(config.load(toml), jobs=1)
     assert result.failures == []
     assert sum(each.made for each in result.glaciers) == 1
-    same_products(finished / "out", out)
+    same_products(serial / "out", out)
 
 
 def test_a_folder_is_not_taken_for_a_run(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 
 import geopandas as gpd
@@ -11,7 +10,7 @@ import pystac
 import pytest
 import shapely
 import xarray as xr
-from test_workflow import again, changed, finished, stamps, truth
+from small_run import GLACIERS, changed, rows, stamps
 
 from hmavel import glacier_products, workflow
 from hmavel.errors import ConfigError
@@ -19,24 +18,17 @@ from hmavel.itslive import read_pairs
 from hmavel.raster import read_grid
 from hmavel.verify import verify_run
 
-__all__ = ["again", "finished", "truth"]
-
-GLACIER = "RGI2000-v7.0-G-15-90003"
-
-
-def table(path):
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+(GLACIER,) = GLACIERS[2:]
 
 
 def test_table_and_stac_are_made_without_being_asked_for(finished):
     given, _ = finished
     out = given.output.folder
-    rows = table(out / "timeseries.csv")
-    assert rows == table(out / GLACIER / "timeseries.csv")
+    table = rows(out / "timeseries.csv")
+    assert table == rows(out / GLACIER / "timeseries.csv")
     months = sorted(path.stem[-7:] for path in (out / GLACIER).glob("velocity_*.tif"))
-    assert [row["month"] for row in rows] == months
-    assert float(rows[1]["v_median"]) > 0
+    assert [row["month"] for row in table] == months
+    assert float(table[1]["v_median"]) > 0
     catalog = pystac.Catalog.from_file(str(out / "catalog.json"))
     items = list(catalog.get_items(recursive=True))
     assert [item.id for item in items] == [f"{GLACIER}_{month}" for month in months]
@@ -51,9 +43,9 @@ def test_the_rest_is_made_on_request_and_goes_when_it_is_not_wanted(again, tmp_p
     folder = again.output.folder / GLACIER
     before = stamps(folder)
     grid = read_grid(next(folder.glob("velocity_*.tif")))
-    rows, cols = grid.shape
-    middle = grid.y(rows // 2)
-    line = shapely.LineString([(grid.x(0), middle), (grid.x(cols), middle)])
+    n_rows, n_cols = grid.shape
+    middle = grid.y(n_rows // 2)
+    line = shapely.LineString([(grid.x(0), middle), (grid.x(n_cols), middle)])
     lines = tmp_path / "lines.gpkg"
     gpd.GeoSeries([line], crs=grid.crs).to_file(lines)
     wanted = dict.fromkeys(("zarr", "granules", "parquet", "wgs84"), True)
@@ -64,7 +56,7 @@ def test_the_rest_is_made_on_request_and_goes_when_it_is_not_wanted(again, tmp_p
     cube = folder / "velocity.nc"
     with xr.open_zarr(cube.with_suffix(".zarr")) as one, xr.open_dataset(cube) as two:
         xr.testing.assert_identical(one.load(), two.load())
-    used = [row for row in table(again.output.folder / "pairs.csv") if row["state"] == "used"]
+    used = [row for row in rows(again.output.folder / "pairs.csv") if row["state"] == "used"]
     stack, failures = read_pairs([folder / "granules"])
     assert failures == []
     assert len(stack.start) == len(used)

@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 import csv
-import json
 import tarfile
 
 import numpy as np
 import pytest
 import rasterio
+from small_run import GLACIERS, rows, settings_text
 from stac_items import item_of
 from stac_server import Server
 
-from hmavel import cli, planning, simulate
+from hmavel import cli, planning
 from hmavel.config import load
 
 pytestmark = pytest.mark.slow
 
-GLACIER = "RGI2000-v7.0-G-15-90003"
-SETTINGS = """
-[input]
-archive = {archive}
-[scenes]
-{scenes}
-[glaciers]
-inventory = "{root}/glaciers.gpkg"
-min_area_km2 = 1.0
-margin_m = 600
-ids = ["{glacier}"]
-[screening]
-max_cloud = 0.6
-[pairs]
-successors = 1
-per_year = 0
-least_degree = 1
-[bias]
-model = "none"
-[months]
-method = "overlap"
-[output]
-folder = "out"
-wgs84 = false
-"""
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    root = tmp_path_factory.mktemp("archive")
-    return simulate.archive(root, seed=3, size=361, years=0.26, start="2021-06-01")
+(GLACIER,) = GLACIERS[2:]
 
 
 def settings(folder, root, *, archive=(), scenes=""):
     folder.mkdir(exist_ok=True)
     path = folder / "my.toml"
-    text = json.dumps([str(a) for a in archive])
-    path.write_text(SETTINGS.format(archive=text, scenes=scenes, root=root, glacier=GLACIER))
+    bias = 'model = "none"'
+    path.write_text(settings_text(root, bias=bias, archive=archive, scenes=scenes))
     return path
 
 
@@ -68,11 +38,6 @@ def months(folder):
         with rasterio.open(path) as file:
             found[path.name] = file.read()
     return found
-
-
-def rows(path):
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def items(root):

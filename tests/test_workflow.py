@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 
 import numpy as np
-import pytest
 import rasterio
 from scipy import ndimage
+from small_run import GLACIERS, changed, one_glacier, rows, stamps
 
 from hmavel import (
     cli,
@@ -19,7 +18,6 @@ from hmavel import (
     glacier_pairs,
     pair_chain,
     shared_error,
-    simulate,
     workflow,
 )
 from hmavel.catalogue import FILE, Catalogue
@@ -27,66 +25,6 @@ from hmavel.month import compose_months
 from hmavel.parallel import Failure
 from hmavel.raster import read_band
 from hmavel.stack import Stack
-
-SETTINGS = """
-[input]
-archive = ["{root}/scenes"]
-[glaciers]
-inventory = "{root}/glaciers.gpkg"
-min_area_km2 = 1.0
-margin_m = 1200
-ids = ["RGI2000-v7.0-G-15-90003"]
-[screening]
-max_cloud = 0.6
-[pairs]
-successors = 1
-per_year = 0
-least_degree = 1
-[bias]
-model = "constant"
-min_count = 15
-[months]
-method = "overlap"
-[output]
-folder = "out"
-wgs84 = false
-"""
-
-
-@pytest.fixture(scope="module")
-def truth(tmp_path_factory):
-    """Six scenes of 5 km on a side; one of the glaciers above 1 km2 is used."""
-    root = tmp_path_factory.mktemp("archive")
-    return simulate.archive(root, seed=3, size=361, years=0.26, start="2021-06-01")
-
-
-def settings_for(root, folder, text=SETTINGS, **sections):
-    path = folder / "my.toml"
-    path.write_text(text.format(root=root))
-    given = config.load(path)
-    return changed(given, **sections)
-
-
-def changed(given, **sections):
-    """Return the settings with other values in some sections."""
-    update = {name: getattr(given, name).model_copy(update=to) for name, to in sections.items()}
-    return given.model_copy(update=update)
-
-
-@pytest.fixture(scope="module")
-def finished(truth, tmp_path_factory):
-    """Return a finished run: (settings, result). Not to be changed: copy it."""
-    given = settings_for(truth.path, tmp_path_factory.mktemp("run"))
-    return given, workflow.run(given, jobs=1)
-
-
-@pytest.fixture
-def again(finished, tmp_path):
-    """Return the settings of a copy of the finished run."""
-    given, _ = finished
-    folder = tmp_path / "out"
-    shutil.copytree(given.output.folder, folder)
-    return changed(given, output={"folder": folder})
 
 
 def written(folder):
@@ -98,16 +36,7 @@ def written(folder):
     }
 
 
-def stamps(folder):
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.tif")}
-
-
-def rows(path):
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def test_products_are_there_and_near_the_truth(finished, truth):
+def test_products_are_there_and_near_the_truth(finished, archive):
     given, result = finished
     assert result.failures == []
     assert [glacier.id[-1] for glacier in result.glaciers] == ["3"]
@@ -118,7 +47,7 @@ def test_products_are_there_and_near_the_truth(finished, truth):
         assert (out / glacier.id / "velocity.nc").is_file()
         site = plan.site
         span = np.arange("2021-06", "2021-09", dtype="datetime64[M]")
-        true = truth.true_months(span, site.grid)
+        true = archive.true_months(span, site.grid)
         errors = []
         for index, month in enumerate(months):
             with rasterio.open(month) as file:
@@ -231,7 +160,7 @@ def test_what_was_lost_is_made_again_to_the_same_bytes(again):
     assert (lost.parent.parent / "velocity_2021-07.tif").is_file()
 
 
-def test_jobs_change_nothing_and_scenes_are_read_once(finished, truth, tmp_path, monkeypatch):
+def test_jobs_change_nothing_and_scenes_are_read_once(finished, archive, tmp_path, monkeypatch):
     given, _ = finished
     stacks = []
 
@@ -241,23 +170,23 @@ def test_jobs_change_nothing_and_scenes_are_read_once(finished, truth, tmp_path,
             stacks.append(self)
 
     monkeypatch.setattr(glacier_pairs, "Stack", Watched)
-    other = settings_for(truth.path, tmp_path)
+    other = one_glacier(archive.path, tmp_path)
     (plan,) = workflow.run(other, jobs=2).plan.glaciers
     assert written(other.output.folder) == written(given.output.folder)
     (stack,) = stacks
     assert stack.reads == len({s.id for p in plan.pairs for s in (p.reference, p.secondary)})
 
 
-def test_a_broken_scene_costs_only_itself_and_status_1(truth, tmp_path, capsys):
+def test_a_broken_scene_costs_only_itself_and_status_1(archive, tmp_path, capsys):
     root = tmp_path / "archive"
-    shutil.copytree(truth.path, root)
-    victim = root / "scenes" / truth.scenes[2].id
+    shutil.copytree(archive.path, root)
+    victim = root / "scenes" / archive.scenes[2].id
     b8 = victim / f"{victim.name}_B8.TIF"
     b8.write_bytes(b8.read_bytes()[:20_000])
-    settings_for(root, tmp_path)
+    one_glacier(root, tmp_path)
     assert cli.main(["run", "-q", str(tmp_path / "my.toml"), "--jobs", "1"]) == cli.SOME_FAILED
     out, err = capsys.readouterr()
-    assert "RGI2000-v7.0-G-15-90003" in out
+    assert GLACIERS[2] in out
     assert victim.name in err
     assert "fetch it again" in err
     failures = rows(tmp_path / "out" / "failures.csv")
@@ -269,7 +198,7 @@ def test_a_broken_scene_costs_only_itself_and_status_1(truth, tmp_path, capsys):
     used = [row for row in rows(tmp_path / "out" / "pairs.csv") if row["state"] == "used"]
     assert used
     assert not any(victim.name in (row["reference"], row["secondary"]) for row in used)
-    assert len(list((tmp_path / "out" / "RGI2000-v7.0-G-15-90003").glob("velocity_*.tif"))) == 3
+    assert len(list((tmp_path / "out" / GLACIERS[2]).glob("velocity_*.tif"))) == 3
 
 
 def test_a_pair_that_fails_is_recorded_and_tried_again(again, monkeypatch):
@@ -297,8 +226,8 @@ def test_a_pair_that_fails_is_recorded_and_tried_again(again, monkeypatch):
     assert written(again.output.folder) == whole
 
 
-def test_no_bare_ground_at_all_is_the_glaciers_failure(truth, tmp_path):
-    everywhere = settings_for(truth.path, tmp_path, glaciers={"ice_buffer_m": 2_000.0})
+def test_no_bare_ground_at_all_is_the_glaciers_failure(archive, tmp_path):
+    everywhere = one_glacier(archive.path, tmp_path, glaciers={"ice_buffer_m": 2_000.0})
     result = workflow.run(everywhere, jobs=1)
     assert [f.error for f in result.failures] == ["StableGroundError"]
     assert "expected bare ground in at least one pair, got none" in result.failures[0].reason
@@ -310,34 +239,34 @@ def command(name, folder, capsys, *options):
     return status, *capsys.readouterr()
 
 
-def test_an_empty_archive_and_a_missing_one(tmp_path, truth, capsys):
-    settings_for(truth.path, tmp_path)
+def test_an_empty_archive_and_a_missing_one(tmp_path, archive, capsys):
+    one_glacier(archive.path, tmp_path)
     text = (tmp_path / "my.toml").read_text()
     for name, said in (("empty", "got none; check archive, first"), ("none", "no such path")):
         (tmp_path / "empty").mkdir(exist_ok=True)
-        (tmp_path / "my.toml").write_text(text.replace(f"{truth.path}/scenes", name))
+        (tmp_path / "my.toml").write_text(text.replace(f"{archive.path}/scenes", name))
         status, _, err = command("run", tmp_path, capsys)
         assert status == cli.WRONG_USAGE
         assert said in err
         assert name in err
 
 
-def test_outlines_outside_of_the_images(tmp_path, truth, capsys):
+def test_outlines_outside_of_the_images(tmp_path, archive, capsys):
     import geopandas as gpd
 
-    frame = gpd.read_file(truth.inventory)
+    frame = gpd.read_file(archive.inventory)
     frame["geometry"] = frame.geometry.translate(xoff=3.0)
     frame.to_file(tmp_path / "far.gpkg")
-    settings_for(truth.path, tmp_path)
+    one_glacier(archive.path, tmp_path)
     text = (tmp_path / "my.toml").read_text()
-    (tmp_path / "my.toml").write_text(text.replace(str(truth.inventory), "far.gpkg"))
+    (tmp_path / "my.toml").write_text(text.replace(str(archive.inventory), "far.gpkg"))
     status, _, err = command("scenes", tmp_path, capsys)
     assert status == cli.WRONG_USAGE
     assert "got outlines outside of every image; check that archive and inventory" in err
 
 
-def test_an_output_that_cannot_be_written(tmp_path, truth, capsys):
-    settings_for(truth.path, tmp_path)
+def test_an_output_that_cannot_be_written(tmp_path, archive, capsys):
+    one_glacier(archive.path, tmp_path)
     (tmp_path / "out").write_text("a file where the folder should be")
     status, _, err = command("run", tmp_path, capsys)
     assert status == cli.WRONG_USAGE
@@ -345,9 +274,11 @@ def test_an_output_that_cannot_be_written(tmp_path, truth, capsys):
     assert "check permissions" in err
 
 
-def test_scenes_and_dry_run_show_the_plan_and_match_nothing(finished, truth, tmp_path, capsys):
+def test_scenes_and_dry_run_show_the_plan_and_match_nothing(
+    finished, archive, tmp_path, capsys
+):
     _, done = finished
-    settings_for(truth.path, tmp_path)
+    one_glacier(archive.path, tmp_path)
     status, out, _ = command("scenes", tmp_path, capsys)
     assert status == cli.DONE
     assert "cloud" in out
@@ -364,7 +295,7 @@ def test_scenes_and_dry_run_show_the_plan_and_match_nothing(finished, truth, tmp
 
 
 def test_pairs_are_judged_and_what_scenes_share_reaches_the_months(
-    truth, tmp_path, monkeypatch
+    archive, tmp_path, monkeypatch
 ):
     handed = []
 
@@ -376,8 +307,8 @@ def test_pairs_are_judged_and_what_scenes_share_reaches_the_months(
     # six small scenes have little ground: the plumbing is tested, not the estimate
     monkeypatch.setattr(shared_error, "LEAST_CELLS", 10)
     monkeypatch.setattr(shared_error, "LEAST_SCENES", 3)
-    given = settings_for(
-        truth.path, tmp_path, pairs={"successors": 3}, glaciers={"margin_m": 1500.0},
+    given = one_glacier(
+        archive.path, tmp_path, pairs={"successors": 3}, glaciers={"margin_m": 1500.0},
         gates={"bias_m": (0.0, 300.0)},
     )
     result = workflow.run(given, jobs=1)
@@ -406,8 +337,8 @@ def test_pairs_are_judged_and_what_scenes_share_reaches_the_months(
     assert [scene for scene, _ in handed] == [0.75, 0.75]
 
 
-def test_a_pair_that_fails_a_gate_is_not_used(truth, tmp_path):
-    strict = settings_for(truth.path, tmp_path, gates={"static_count": (1e9, 1e9)})
+def test_a_pair_that_fails_a_gate_is_not_used(archive, tmp_path):
+    strict = one_glacier(archive.path, tmp_path, gates={"static_count": (1e9, 1e9)})
     result = workflow.run(strict, jobs=1)
     reasons = [row["reason"] for row in result.glaciers[0].rows]
     assert any(r.startswith("gate: ") for r in reasons)
