@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hmavel.derived import annual_means, anomalies, season_and_trend, summary
-from hmavel.month import compose_months
+from hmavel.month import Months, compose_months
 from hmavel.month_kernel import Hyperparameters
 
 PRIOR = Hyperparameters(
@@ -172,3 +172,55 @@ def test_the_error_of_an_anomaly_is_that_of_the_whole_sum(composed):
         w[k] += 1
         assert found.v[k, 2, 3] == pytest.approx(w @ m.v[:, 2, 3])
         assert found.sigma[k, 2, 3] == pytest.approx(np.sqrt(w @ covariance @ w))
+
+
+def months_of(known: np.ndarray, v: np.ndarray, first: str = "2014-01") -> Months:
+    """Months as if composed, errors of 1 m/yr each, blank where not known."""
+    months = np.arange(first, np.datetime64(first, "M") + len(known), dtype="M8[M]")
+    v = np.where(known, v, np.nan)
+    covariance = np.where(known[:, None] & known, np.eye(len(known)), np.nan)
+    nothing = np.full(len(v), np.nan)
+    return Months(
+        months, v, np.where(known, 1.0, np.nan), nothing, nothing, nothing, nothing, nothing,
+        nothing, "gp", (), np.array(0), None, 0.0, covariance,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ["2014-01", "2014-06"])
+@pytest.mark.parametrize(
+    ("blank", "told"),
+    [
+        ([], True), ([0, 1, 2, 3, 4, 5], True), ([0, 22, 23], True),
+        ([0, 1, 11, 12, 13, 23], True), ([0, 1, 2, 3, 4, 5, 6], False),
+        ([*range(6), *range(18, 24)], False),
+    ],
+)  # fmt: skip
+def test_a_year_and_a_half_of_two_tells_wave_and_line(first, blank, told):
+    """What is told is exact where the months are a line and a wave."""
+    known = np.ones(24, bool)
+    known[blank] = False
+    month = np.arange(24) + np.datetime64(first, "M").astype(int)
+    turn = 2 * np.pi * (month % 12 + 0.5) / 12
+    v = 50 + 4 * np.arange(24) / 12 + 20 * np.cos(turn - 1.0)
+    found = season_and_trend(months_of(known, v, first))
+    if not told:
+        assert np.isnan(found.amplitude)
+        assert np.isnan(found.p_no_season)
+        return
+    assert found.amplitude == pytest.approx(20)
+    assert found.trend == pytest.approx(4)
+    assert found.phase_days == pytest.approx(365.25 / (2 * np.pi))
+    # Neither is known much worse than from all months.
+    assert found.sigma_trend < 2.2 * season_and_trend(months_of(known | True, v)).sigma_trend
+    assert found.sigma_amplitude < 0.6
+
+
+def test_months_of_half_of_the_year_tell_no_wave_however_many():
+    """Five summers; and Januaries alone."""
+    for kept in ((4, 5, 6, 7, 8, 9), (1,)):
+        known = np.isin(np.arange(240) % 12 + 1, kept)
+        found = season_and_trend(months_of(known, np.ones(240)))
+        assert np.isnan(found.amplitude)
+        assert np.isnan(found.sigma_trend)
+    eight = np.isin(np.arange(36) % 12 + 1, (4, 5, 6, 7, 8, 9, 10, 11))
+    assert np.isfinite(season_and_trend(months_of(eight, np.ones(36))).amplitude)

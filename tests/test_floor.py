@@ -7,7 +7,10 @@ import pytest
 
 from hmavel.errors import StableGroundError
 from hmavel.floor import (
+    ABOVE,
+    BELOW,
     HELD,
+    UNVERIFIED,
     Floor,
     as_record,
     below,
@@ -184,6 +187,22 @@ def test_record_is_plain():
     assert record["vx"]["classes"][0]["season_median"] is None
 
 
-def test_below_is_unknown_where_either_is():
+def test_without_a_floor_a_season_is_unverified_and_never_clean():
     size, level = np.array([1.0, -3.0, np.nan, 1.0]), np.array([2.0, 2.0, 2.0, np.nan])
-    np.testing.assert_array_equal(below(size, level), [1, 0, np.nan, np.nan])
+    np.testing.assert_array_equal(below(size, level), [BELOW, ABOVE, np.nan, UNVERIFIED])
+
+
+@pytest.mark.parametrize("seed", [20, 21, 22])
+def test_ground_that_lacks_months_does_not_raise_the_floor(seed):
+    """Half of the cells lack months: their errors are three times as large, and stated so."""
+    full, stated = cells(300, seed, excess=1.0)
+    poor, poorly = cells(300, seed + 100, sigma=3.0, excess=1.0)
+    wave, covariance = np.hstack([full, poor]), np.concatenate([stated, poorly], axis=2)
+    months = np.repeat([24, 19], 300)
+    alone = floor_of(full, stated).season
+    both = floor_of(wave, covariance, months=months).season
+    assert both.cells == 600
+    assert both.sigma == pytest.approx(alone.sigma, rel=0.05)
+    assert both.typical == pytest.approx(alone.typical, rel=0.35)
+    # Of all ground as one: the median sigma is 1.75, and hypot(1.75, 1) / hypot(1.05, 1) 1.39.
+    assert floor_of(wave, covariance).season.typical > 1.2 * both.typical

@@ -15,8 +15,8 @@ from hmavel import state
 from hmavel._types import Grid, pair_id
 from hmavel.config import Config
 from hmavel.derived import summary
-from hmavel.floor import Floor
-from hmavel.glacier_floor import COLUMNS, RECORD, glacier_floor, rows_of
+from hmavel.floor import UNVERIFIED, Floor
+from hmavel.glacier_floor import COLUMNS, RECORD, glacier_floor, ice_counts, rows_of
 from hmavel.month import compose_months
 from hmavel.month_kernel import Hyperparameters
 from hmavel.product import combine_derived
@@ -27,6 +27,11 @@ MONTHS = np.arange("2014-01", "2017-01", dtype="M8[M]")
 PRIOR = Hyperparameters(
     level=1000.0, season=15.0, shape=0.9, memory=20.0, event=2.0, duration=0.4
 )
+#: Four cells; three have a season: below the floor, above it, not held against any.
+FLAGS = {
+    "season_flag": np.array([0, 0, 0, 1]), "season_below_floor": np.array([1, 0, 2, 2]),
+    "trend_flag": np.array([1, 1, 0, np.nan]), "trend_below_floor": np.array([1, 0, 2, np.nan]),
+}  # fmt: skip
 SHADE = 8.0  # m/yr, the false season of every cell along x
 
 
@@ -108,16 +113,27 @@ def test_shaded_ground_is_the_floor_of_shaded_ice(glacier):
     assert np.isnan(season["season_below_floor"][~ice]).all()
     without = combine_derived(composed["vx"], composed["vy"], GRID, domain=ice).season
     assert np.isnan(without["season_floor"]).all()
-    assert np.isnan(without["trend_below_floor"]).all()
+    for name in ("season_below_floor", "trend_below_floor"):
+        assert (without[name][ice] == UNVERIFIED).all()
+        assert np.isnan(without[name][~ice]).all()
+    counts = ice_counts(without)
+    assert counts["seasons_told"] == counts["seasons_unverified"] == told.sum()
+    assert counts["seasons_below"] == counts["trends_below"] == 0
+    held = ice_counts(season)
+    assert held["seasons_unverified"] == held["trends_unverified"] == 0
+    assert held["seasons_below"] >= 0.9 * held["seasons_told"]
 
 
 def test_record_and_rows(glacier, tmp_path):
     found = made(glacier)
     assert made(glacier) == found
     assert rows_of("G1", tmp_path) == []
-    state.write_record(tmp_path / RECORD, "x", **found.record)
+    state.write_record(tmp_path / RECORD, "x", **found.record(FLAGS))
     assert json.loads((tmp_path / RECORD).read_text())["floor"] is True
-    rows = rows_of("G1", tmp_path)
+    ice, *rows = rows_of("G1", tmp_path)
+    assert (ice["component"], ice["ground"]) == ("along flow", "none: the ice")
+    assert (ice["seasons_told"], ice["seasons_below"], ice["trends_unverified"]) == (3, 1, 1)
+    assert set(ice) <= set(COLUMNS)
     assert [(row["component"], row["ground"]) for row in rows] == [
         ("vx", "away from ice"), ("vx", "next to ice"), ("vy", "away from ice"),
         ("vy", "next to ice"),
@@ -130,8 +146,11 @@ def test_too_little_ground_is_said(glacier, tmp_path):
     found = made(glacier, typical=130.0)
     assert found.floor is None
     assert "none of" in found.reason
-    state.write_record(tmp_path / RECORD, "x", **found.record)
-    assert rows_of("G1", tmp_path) == [{"glacier": "G1", "cells": 0, "reason": found.reason}]
+    state.write_record(tmp_path / RECORD, "x", **found.record(FLAGS))
+    [row] = rows_of("G1", tmp_path)
+    assert (row["glacier"], row["cells"], row["reason"]) == ("G1", 0, found.reason)
+    assert row["seasons_unverified"] == 1
+    assert set(row) <= set(COLUMNS)
 
 
 def test_classes_need_heights_and_the_sun(glacier, tmp_path):

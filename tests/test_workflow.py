@@ -347,7 +347,7 @@ def test_a_pair_that_fails_a_gate_is_not_used(archive, tmp_path):
     assert result.failures
 
 
-def test_without_two_years_the_floor_says_why_it_is_not_there(again):
+def test_without_enough_months_the_floor_says_why_it_is_not_there(again):
     given = changed(again, months={"method": "smooth", "smoothness": 0.1})
     result = workflow.run(given, jobs=1)
     assert result.failures == []
@@ -356,7 +356,7 @@ def test_without_two_years_the_floor_says_why_it_is_not_there(again):
     folder = out / glacier.id
     record = json.loads((folder / "floor.json").read_text())
     assert record["floor"] is False
-    assert "50 cells with two years of months" in record["reason"]
+    assert "50 cells with a year and a half of months" in record["reason"]
     [row] = rows(out / "floor.csv")
     assert (row["glacier"], row["reason"]) == (glacier.id, record["reason"])
     assert not (folder / "floor.png").exists()

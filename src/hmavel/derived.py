@@ -17,8 +17,12 @@ from numpy.typing import NDArray
 from hmavel._types import DAYS_PER_YEAR, BoolArray, FloatArray, TimeArray
 from hmavel.month import Months
 
-#: Two years: with fewer months there is no telling season from trend.
-LEAST_FOR_TREND = 24
+#: A year and a half: with fewer months there is no telling season from trend.
+LEAST_FOR_TREND = 18
+#: And the months must tell the wave: its variance in the worst direction, errors being alike
+#: and independent, may be this many times that of as many months without gaps. Two thirds of a
+#: year, in each year, are enough; half a year is not, of which a wave is read from its slopes.
+MOST_INFLATED = 4.0
 #: A year with fewer months than this has no mean: what is missing is a season.
 LEAST_MONTHS = 9
 _TURN = 2 * np.pi
@@ -122,8 +126,9 @@ def season_and_trend(m: Months) -> SeasonAndTrend:
     -----
     Least squares with equal weights is a fixed sum over the months, so that its posterior is
     exact: the estimate is the wave and line of the posterior mean, its error that of the wave
-    and line of the true months, whatever else the months do. Less than two years of months
-    give NaN: season and trend are one. An amplitude is biased high by noise, by about
+    and line of the true months that are there, whatever else they do. Less than a year and a
+    half of months, or months of half of the year only, give NaN: season and trend are one, or
+    the wave is guessed from a part of it. An amplitude is biased high by noise, by about
     ``sigma_amplitude^2 / (2 amplitude)``; ``p_no_season`` tells a season from that. Its errors
     are to first order.
     """
@@ -146,10 +151,10 @@ def line_and_wave(m: Months) -> LineAndWave:
     out = np.full((4, v.shape[1]), np.nan)
     spread = np.full((4, 4, v.shape[1]), np.nan)
     for known, cells in _alike(v):
-        if known.sum() < LEAST_FOR_TREND:
-            continue
         x = design[known].copy()
         x[:, 1] -= x[:, 1].mean()
+        if not _determined(x):
+            continue
         weight = np.linalg.pinv(x)
         of_known = covariance[np.ix_(cells, known, known)]
         out[:, cells] = weight @ v[np.ix_(known, cells)]
@@ -203,7 +208,9 @@ def summary(m: Months) -> dict[str, NDArray[Any]]:
     return {
         "annual": year.v, "annual_sigma": year.sigma, "annual_months": year.months,
         "annual_measured": year.measured, "wave": fit.coefficients,
-        "wave_covariance": fit.covariance, "anomaly": odd.v, "anomaly_sigma": odd.sigma,
+        "wave_covariance": fit.covariance,
+        "wave_months": np.isfinite(m.v).sum(axis=0),
+        "anomaly": odd.v, "anomaly_sigma": odd.sigma,
         "climatology": odd.climatology, "climatology_sigma": odd.sigma_climatology,
     }  # fmt: skip
 
@@ -227,6 +234,14 @@ def _alike(v: FloatArray) -> Iterator[tuple[BoolArray, NDArray[np.intp]]]:
     for k in range(kinds.shape[1]):
         if kinds[:, k].any():
             yield kinds[:, k], np.flatnonzero(kind.ravel() == k)
+
+
+def _determined(x: FloatArray) -> bool:
+    """Whether months with these rows of mean, line, cosine and sine tell all four."""
+    if len(x) < LEAST_FOR_TREND or np.linalg.matrix_rank(x) < x.shape[1]:
+        return False
+    alike = np.linalg.inv(x.T @ x)
+    return bool(np.linalg.eigvalsh(alike[2:, 2:])[-1] * len(x) / 2 <= MOST_INFLATED)
 
 
 def _applied(

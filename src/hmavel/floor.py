@@ -32,6 +32,8 @@ HELD = 0.95
 CHANCE = 0.05
 #: Slopes between which ground counts as inclined, degrees.
 GENTLE, STEEP = 10.0, 25.0
+#: What a season or a trend is, held against its floor; the last where there is no floor.
+ABOVE, BELOW, UNVERIFIED = 0, 1, 2
 ASPECTS = ("sunward", "right of the sun", "away from the sun", "left of the sun")
 _SLOPES = ("gentle", "inclined", "steep")
 #: The size that chance exceeds with probability CHANCE, and its median: of two coefficients
@@ -39,6 +41,8 @@ _SLOPES = ("gentle", "inclined", "steep")
 _WAVE_CHANCE, _WAVE_MEDIAN = float(np.sqrt(-2 * np.log(CHANCE))), float(np.sqrt(2 * np.log(2)))
 _LINE_CHANCE, _LINE_MEDIAN = 1.959964, 0.674490
 _RESAMPLES = 200
+#: Ground that has as many months as this quantile says how well ground is known.
+_MOST_MONTHS = 0.75
 #: The floor's own error is put on top: that it is too low has this many sigmas' chance, 5 %.
 _CAUTION = 1.645
 
@@ -54,7 +58,9 @@ class Level:
     median: float  #: of what the ground shows
     high: float  #: the share HELD of the ground shows less
     beyond_chance: float  #: share of ground that shows more than chance would in CHANCE of it
-    sigma: float  #: 1 sigma of a coefficient as stated, median of the ground
+    #: 1 sigma of a coefficient as stated, median of the quarter of the ground that has most
+    #: months: the rest is known less well than ice that has all of them.
+    sigma: float
 
     def at(self, sigma: Any) -> FloatArray:
         """Return the floor of cells whose coefficients have the 1-sigma error ``sigma``.
@@ -67,7 +73,7 @@ class Level:
 
     @property
     def typical(self) -> float:
-        """The floor of a cell that is seen as well as half of the ground."""
+        """The floor of a cell that is seen as well as good ground."""
         return float(self.at(self.sigma))
 
 
@@ -150,6 +156,7 @@ def component_floor(
     near_ice: BoolArray,
     classes: NDArray[Any] | None = None,
     *,
+    months: NDArray[Any] | None = None,
     seed: int = 0,
 ) -> ComponentFloor:
     """Measure the floor of one component from the line and the wave of bare-ground cells.
@@ -164,6 +171,8 @@ def component_floor(
         (cells,) whether the ground lies next to the ice.
     classes
         (cells,) names (``slope_classes``), "" = not known; None = no heights.
+    months
+        (cells,) how many months each has; None = all have as many.
     seed
         Of the resampling.
 
@@ -174,7 +183,7 @@ def component_floor(
     Raises
     ------
     StableGroundError
-        Fewer than ``LEAST_CELLS`` cells away from the ice have two years of months.
+        Fewer than ``LEAST_CELLS`` cells away from the ice have a line and a wave.
 
     Notes
     -----
@@ -190,14 +199,20 @@ def component_floor(
     away, near = seen & ~near_ice, seen & near_ice
     if away.sum() < LEAST_CELLS:
         raise StableGroundError(
-            "floor", "bare ground", expected=f"{LEAST_CELLS} cells with two years of months",
+            "floor", "bare ground",
+            expected=f"{LEAST_CELLS} cells with a year and a half of months",
             got=f"{int(away.sum())}",
             hint="widen [glaciers] margin_m, or read seasons without a floor with care",
         )  # fmt: skip
-    season, trend = _levels(wave[:, away], covariance[:, :, away], seed)
+    months = np.ones(wave.shape[1]) if months is None else np.asarray(months)
+
+    def levels(of: BoolArray) -> tuple[Level, Level]:
+        return _levels(wave[:, of], covariance[:, :, of], months[of], seed)
+
+    season, trend = levels(away)
     margin: tuple[Level | None, Level | None] = None, None
     if near.sum() >= LEAST_CELLS:
-        margin = _levels(wave[:, near], covariance[:, :, near], seed)
+        margin = levels(near)
     described: tuple[GroundClass, ...] = ()
     if classes is not None:
         described = tuple(
@@ -245,9 +260,13 @@ def class_names() -> tuple[str, ...]:
 
 
 def below(size: FloatArray, level: FloatArray) -> FloatArray:
-    """Return 1 where a season or trend does not rise above its floor, 0 where it does, NaN."""
-    known = np.isfinite(size) & np.isfinite(level)
-    return np.where(known, np.abs(size) < level, np.nan)
+    """Hold seasons or trends against their floor: ABOVE, BELOW, or UNVERIFIED without one.
+
+    NaN where there is no season or trend.
+    """
+    held = np.where(np.abs(size) < level, BELOW, ABOVE)
+    found = np.where(np.isfinite(level), held, UNVERIFIED)
+    return np.where(np.isfinite(size), found, np.nan)
 
 
 def as_record(floor: Floor) -> dict[str, Any]:
@@ -279,14 +298,18 @@ def _at(level: Level, margin: Level | None, sigma: FloatArray, where: BoolArray)
     return np.where(where, np.hypot(found, margin.at(sigma)), found)
 
 
-def _levels(wave: FloatArray, covariance: FloatArray, seed: int) -> tuple[Level, Level]:
+def _levels(
+    wave: FloatArray, covariance: FloatArray, months: NDArray[Any], seed: int
+) -> tuple[Level, Level]:
     """Measure the levels of season and trend from cells."""
+    full = np.asarray(months >= np.quantile(months, _MOST_MONTHS))
     amplitude, sigma = np.hypot(wave[2], wave[3]), _wave_sigma(covariance)
     chance = _of_chance(wave[2:], covariance[2:, 2:])
-    season = _level(amplitude, sigma, chance < CHANCE, _WAVE_MEDIAN, _WAVE_CHANCE, seed)
+    told = chance < CHANCE
+    season = _level(amplitude, sigma, told, full, _WAVE_MEDIAN, _WAVE_CHANCE, seed)
     slope, error = np.abs(wave[1]), np.sqrt(covariance[1, 1])
     beyond = slope > _LINE_CHANCE * error
-    return season, _level(slope, error, beyond, _LINE_MEDIAN, _LINE_CHANCE, seed)
+    return season, _level(slope, error, beyond, full, _LINE_MEDIAN, _LINE_CHANCE, seed)
 
 
 def _wave_sigma(covariance: FloatArray) -> FloatArray:
@@ -301,10 +324,13 @@ def _of_chance(pair: FloatArray, spread: FloatArray) -> FloatArray:
 
 
 def _level(
-    size: FloatArray, sigma: FloatArray, beyond: BoolArray, median: float, least: float,
-    seed: int,
+    size: FloatArray, sigma: FloatArray, beyond: BoolArray, full: BoolArray, median: float,
+    least: float, seed: int,
 ) -> Level:  # fmt: skip
-    """Measure the floor from what cells show; ``median`` and ``least`` are chance's."""
+    """Measure the floor from what cells show; ``median`` and ``least`` are chance's.
+
+    ``full`` are the cells with most months.
+    """
     excess = _excess(size, sigma, median)
     ratio = size / np.hypot(sigma, excess)
     draw = np.random.default_rng(seed).integers(0, len(size), (_RESAMPLES, len(size)))
@@ -318,7 +344,7 @@ def _level(
         median=float(np.median(size)),
         high=float(np.quantile(size, HELD)),
         beyond_chance=float(beyond.mean()),
-        sigma=float(np.median(sigma)),
+        sigma=float(np.median(sigma[full])),
     )
 
 

@@ -12,11 +12,19 @@ from scipy import ndimage
 from hmavel import derived, state
 from hmavel._types import DAYS_PER_YEAR
 from hmavel.errors import HmavelError, StableGroundError
-from hmavel.floor import Floor, as_record, component_floor, slope_classes
+from hmavel.floor import (
+    BELOW,
+    UNVERIFIED,
+    Floor,
+    as_record,
+    component_floor,
+    slope_classes,
+)
 from hmavel.joined import join
 from hmavel.month import Months, compose_months
 from hmavel.network_check import sample_of
 from hmavel.pair_stack import KEPT, STABLE, believed, read_pairs
+from hmavel.product.derived_field import TOLD
 from hmavel.raster_resample import resample
 from hmavel.shade import read_relief
 from hmavel.shared_error import match_part
@@ -45,12 +53,14 @@ MOST_CELLS = 250
 #: Ground that is seen in fewer than this share of the pairs of the ice is left out: its months
 #: would rest on the prior.
 LEAST_SHARE = 0.5
-#: Columns of ``floor.csv``: a row for each glacier, component and class of ground.
+#: Columns of ``floor.csv``: a row for each glacier's ice, and for each component and class of
+#: its ground.
 COLUMNS = (
     "glacier", "component", "ground", "cells", "season_median", "season_high", "season_floor",
     "season_factor", "season_factor_sigma", "season_excess", "season_beyond_chance",
     "common_season", "common_season_sigma", "common_phase_days", "trend_median", "trend_high",
-    "trend_floor", "common_trend", "reason",
+    "trend_floor", "common_trend", "seasons_told", "seasons_below", "seasons_unverified",
+    "trends_told", "trends_below", "trends_unverified", "reason",
 )  # fmt: skip
 
 
@@ -61,11 +71,28 @@ class FloorResult:
     floor: Floor | None
     reason: str  #: "" with a floor
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """What ``floor.json`` has."""
+    def record(self, season: Mapping[str, FloatArray]) -> dict[str, Any]:
+        """Return what ``floor.json`` has; ``season``: the bands of ``season_trend.tif``."""
         made = {} if self.floor is None else as_record(self.floor)
-        return {"floor": self.floor is not None, "reason": self.reason, **made}
+        ice = ice_counts(season)
+        return {"floor": self.floor is not None, "reason": self.reason, "ice": ice, **made}
+
+
+def ice_counts(season: Mapping[str, FloatArray]) -> dict[str, int]:
+    """Count the cells with a season or a trend, and how many are below the floor or unverified.
+
+    Parameters
+    ----------
+    season
+        The bands of ``season_trend.tif``.
+    """
+    counts = {}
+    for name in ("season", "trend"):
+        told, held = season[f"{name}_flag"] == TOLD, season[f"{name}_below_floor"]
+        counts[f"{name}s_told"] = int(told.sum())
+        counts[f"{name}s_below"] = int((told & (held == BELOW)).sum())
+        counts[f"{name}s_unverified"] = int((told & (held == UNVERIFIED)).sum())
+    return counts
 
 
 def glacier_floor(
@@ -101,13 +128,13 @@ def glacier_floor(
     """
     try:
         near_ice = _near_ice(glacier.site, config)
-        wave, covariance, where = _waves(
+        wave, covariance, months, where = _waves(
             glacier.site, near_ice, on_ice, used, folder, config, typical_pairs, jobs, other
         )
         near = near_ice.ravel()[where]
         classes = _classes(glacier, config, where)
         x, y = (
-            component_floor(wave[axis], covariance[axis], near, classes)
+            component_floor(wave[axis], covariance[axis], near, classes, months=months[axis])
             for axis in ("vx", "vy")
         )
         floor = Floor(x, y, 0.5 * _window(config))
@@ -122,9 +149,13 @@ def rows_of(glacier: str, folder: Path) -> list[Row]:
     record = state.read_record(folder / RECORD)
     if not record:
         return []
+    counts = record.get("ice", {})
     if not record.get("floor"):
-        return [{"glacier": glacier, "cells": 0, "reason": record.get("reason", "")}]
-    rows: list[Row] = []
+        reason = record.get("reason", "")
+        return [{"glacier": glacier, "cells": 0, "reason": reason, **counts}]
+    rows: list[Row] = [
+        {"glacier": glacier, "component": "along flow", "ground": "none: the ice", **counts}
+    ]
     for axis in ("vx", "vy"):
         found = record[axis]
         for ground, prefix in (("away from ice", ""), ("next to ice", "margin_")):
@@ -158,8 +189,10 @@ def _waves(
     typical_pairs: float,
     jobs: int,
     other: PairStack | None,
-) -> tuple[dict[str, FloatArray], dict[str, FloatArray], NDArray[np.intp]]:
-    """Return line and wave of ground cells, their covariance, and which cells of the grid."""
+) -> tuple[
+    dict[str, FloatArray], dict[str, FloatArray], dict[str, FloatArray], NDArray[np.intp]
+]:
+    """Return ground cells' line and wave, its covariance, number of months; which cells."""
     # Next to the ice there is little ground; of the rest a part is enough.
     ground = sample_of(near_ice & ~site.any_ice) | sample_of(~near_ice & ~site.any_ice)
     start, end = (
@@ -174,7 +207,7 @@ def _waves(
     )
     where = np.flatnonzero(ground)[chosen]
     years = (end - start) / np.timedelta64(86_400_000, "ms") / DAYS_PER_YEAR
-    wave, covariance = {}, {}
+    wave, covariance, number = {}, {}, {}
     for axis in ("vx", "vy"):
         like, alone = on_ice[axis], stack[f"sigma_{axis}"][:, :, chosen]
         if other is None:
@@ -187,7 +220,8 @@ def _waves(
         )  # fmt: skip
         wave[axis] = months.summary["wave"][:, 0]
         covariance[axis] = months.summary["wave_covariance"][:, :, 0]
-    return wave, covariance, where
+        number[axis] = months.summary["wave_months"][0]
+    return wave, covariance, number, where
 
 
 def _bare(folder: Path, used: list[Row], ground: BoolArray) -> dict[str, FloatArray]:

@@ -66,8 +66,8 @@ def compose_glacier(
     )
     # The overlap's months have no covariance that anything could be derived with.
     wants_derived = config.output.derived and config.months.method != "overlap"
-    what = ["floor", str(config.input.dem)] if wants_derived else "no derived files"
-    expected = state.fingerprint(expected, what)
+    rules = ["floor", derived.LEAST_FOR_TREND, str(config.input.dem)]
+    expected = state.fingerprint(expected, rules if wants_derived else "no derived files")
     record = folder / "months.json"
     before = state.read_record(record)
     if state.is_done(record, expected, [folder / name for name in before.get("files", [])]):
@@ -133,11 +133,12 @@ def compose_glacier(
                 composed["vx"], composed["vy"], site.grid, domain=site.ice,
                 relative_error=common, floor=floor.floor, name=site.id,
             )
-            state.write_record(folder / FLOOR, expected, **floor.record)
+            about = floor.record(more.season)
+            state.write_record(folder / FLOOR, expected, **about)
             files.append(folder / FLOOR)
             if floor.floor is not None:
                 floor_figure(
-                    folder / FLOOR_FIGURE, season=more.season, record=floor.record,
+                    folder / FLOOR_FIGURE, season=more.season, record=about,
                     title=f"{site.name or site.id}: the season that bare ground shows",
                 )  # fmt: skip
                 files.append(folder / FLOOR_FIGURE)

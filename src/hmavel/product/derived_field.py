@@ -15,7 +15,7 @@ import numpy as np
 
 from hmavel._types import BoolArray, FloatArray, Grid, TimeArray
 from hmavel.derived import LineAndWave
-from hmavel.floor import below
+from hmavel.floor import ABOVE, BELOW, UNVERIFIED, below
 from hmavel.product.field import speed
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _NORMAL = 1.959964  # half-width of the 95 % interval, in sigmas
 TOLD, NOT_TOLD = 0, 1
 SEASON_FLAGS = {TOLD: "season", NOT_TOLD: "not_told_from_none"}
 TREND_FLAGS = {TOLD: "trend", NOT_TOLD: "not_told_from_none"}
-FLOOR_FLAGS = {0: "above_floor", 1: "below_floor"}
+FLOOR_FLAGS = {ABOVE: "above_floor", BELOW: "below_floor", UNVERIFIED: "unverified"}
 
 #: Bands of ``annual_YYYY.tif`` with their units.
 ANNUAL_UNITS = {
@@ -69,8 +69,8 @@ SEASON_NOTES = {
     "trend_flag": "0 trend (1.96 sigma and more from zero), 1 not told from none",
     "season_floor": "amplitude up to which ground that does not move shows seasons, too",
     "trend_floor": "trend up to which ground that does not move shows trends, too",
-    "season_below_floor": "1 where amplitude is below season_floor, else 0",
-    "trend_below_floor": "1 where the size of trend is below trend_floor, else 0",
+    "season_below_floor": "1 amplitude below season_floor, 0 above, 2 unverified: no floor",
+    "trend_below_floor": "1 size of trend below trend_floor, 0 above, 2 unverified: no floor",
 }
 
 
@@ -116,8 +116,8 @@ def combine_derived(
         Errors of x and y that all months have in common, as parts of the speed, (rows, cols)
         (``Gain.relative_error``).
     floor
-        What bare ground shows of season and trend; None = not known, which leaves its bands
-        NaN.
+        What bare ground shows of season and trend; None = not known, which leaves the floor
+        NaN and every season and trend unverified.
     name
         The glacier's id.
 
@@ -222,7 +222,7 @@ def _direction(
 
 
 def _level(s: Mapping[str, Any]) -> FloatArray:
-    """Return the fitted mean, else that of the calendar months where two years are missing."""
+    """Return the fitted mean, else that of the calendar months where there is none."""
     some = np.isfinite(s["climatology"])
     number = some.sum(axis=0)
     total = np.where(some, s["climatology"], 0).sum(axis=0)
