@@ -147,7 +147,11 @@ def catalogued(glacier):
         grid=GRID,
         months=months,
         bands={name: (unit, BAND_NOTES[name]) for name, unit in BAND_UNITS.items()},
-        others={"cube": (folder / "velocity.nc", "all months")},
+        others={
+            "cube": (folder / "velocity.nc", "all months"),
+            "floor": (folder / "floor.json", "the floor"),
+            "floor_figure": (folder / "floor.png", "its picture"),
+        },
         sums=state.sums([*months.values(), folder / "velocity.nc"]),
         properties={"2013-06": {"hmavel:measured_share": 0.5}},
     )
@@ -189,6 +193,10 @@ def test_stac_is_walked_and_validated_by_pystac(catalogued, glacier):
         assert {band["data_type"] for band in bands} == set(raster.dtypes)
     cube = collection.assets["cube"]
     assert cube.get_absolute_href() == str(folder / "velocity.nc")
+    assert cube.roles == ["data"]
+    floor, figure = (collection.assets[key] for key in ("floor", "floor_figure"))
+    assert (floor.media_type, floor.roles) == (pystac.MediaType.JSON, ["metadata"])
+    assert (figure.media_type, figure.roles) == (pystac.MediaType.PNG, ["overview"])
     longitude, latitude = shapely.Polygon(item.geometry["coordinates"][0]).centroid.coords[0]
     west, south, east, north = item.bbox
     assert west < longitude < east

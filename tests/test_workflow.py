@@ -360,6 +360,10 @@ def test_without_enough_months_the_floor_says_why_it_is_not_there(again):
     [row] = rows(out / "floor.csv")
     assert (row["glacier"], row["reason"]) == (glacier.id, record["reason"])
     assert not (folder / "floor.png").exists()
+    assets = json.loads((folder / "collection.json").read_text())["assets"]
+    assert assets["floor"]["href"] == "./floor.json"
+    assert assets["floor"]["file:size"] == (folder / "floor.json").stat().st_size
+    assert "floor_figure" not in assets
     with rasterio.open(folder / "season_trend.tif") as file:
         season = dict(zip(file.descriptions, file.read(), strict=True))
     assert np.isnan(season["season_below_floor"]).all()

@@ -16,6 +16,8 @@ from hmavel import __version__, state
 from hmavel._types import DAYS_PER_YEAR
 from hmavel.centre_line import cells_along
 from hmavel.errors import ConfigError
+from hmavel.glacier_floor import FIGURE as FLOOR_FIGURE
+from hmavel.glacier_floor import RECORD as FLOOR
 from hmavel.joined import facts_of
 from hmavel.pair_stack import KEPT, read_pairs
 from hmavel.polygons import read_lines
@@ -44,6 +46,8 @@ _WHOLE = {
     "velocity.nc": ("cube", "all months as CF NetCDF"),
     "derived.nc": ("derived", "annual means, season, trend, anomalies"),
     "season_trend.tif": ("season_trend", "season and trend along the mean flow"),
+    FLOOR: ("floor", "season and trend that bare ground shows, and what of the ice is below"),
+    FLOOR_FIGURE: ("floor_figure", "the floor, and the ice that rises above it"),
     SERIES: ("timeseries", "a row a month: medians, percentiles, area, flags"),
     ZARR: ("cube_zarr", "all months as Zarr"),
 }

@@ -33,7 +33,11 @@ _TYPES = {
     ".csv": "text/csv",
     ".parquet": "application/vnd.apache.parquet",
     ".zarr": "application/vnd+zarr",
+    ".json": "application/json",
+    ".png": "image/png",
 }
+#: What a file is for, where it is not the data.
+_ROLES = {".json": ["metadata"], ".png": ["overview"]}
 CATALOG, COLLECTION = "catalog.json", "collection.json"
 #: Of SHA-256 in a multihash: its code and its length.
 _MULTIHASH = "1220"
@@ -155,7 +159,7 @@ def write_stac(
             "velocity": {"type": _COG, "roles": ["data"], "bands": described},
         },
         "assets": {
-            key: _asset(path, folder, about, sums, ["data"])
+            key: _asset(path, folder, about, sums, _ROLES.get(path.suffix, ["data"]))
             for key, (path, about) in others.items()
         },
         "links": [
