@@ -1,6 +1,6 @@
 """Months: accuracy on known truths, speed, and hold-out on a real data cube.
 
-``python bench/bench_month.py truths [seeds]``, ``... speed`` or ``... cube FILE [cells]``.
+``python bench/bench_month.py truths [seeds [first]]``, ``... speed``, ``... cube FILE [n]``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from hmavel.month_screen import reweigh_cell
 from hmavel.network import pair_network
 
 
-def truths(seeds: int = 10) -> None:
+def truths(seeds: int = 10, first: int = 100) -> None:
     """Print the table of the seven truths, one cell at a time, for each method."""
     for method in ("gp", "smooth", "overlap"):
         compose = partial(compose_months, method=method)
         for name in nw.TRUTHS:
-            s = nw.score(name, range(100, 100 + seeds), compose)
+            s = nw.score(name, range(first, first + seeds), compose)
             late = f" onset {np.abs(s.onset).max():4.2f}" if "surge" in name else ""
             print(
                 f"{method:8s}{name:11s} rmse {s.rmse.mean():6.2f} worst {s.rmse.max():6.2f} "
