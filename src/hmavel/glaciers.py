@@ -271,11 +271,25 @@ def surroundings(
     epsg = utm_epsg(outline)
     ice = moved(outline, 4326, epsg)
     ring = ice.buffer(gap_m + width_m).difference(ice.buffer(gap_m))
-    if others is not None and len(others):
-        near = others[others.intersects(moved(ring.envelope, epsg, 4326).envelope)]
+    if others is not None:
+        near = neighbours(outline, others, reach_m=gap_m + width_m)
         if len(near):
             ring = ring.difference(near.geometry.to_crs(epsg).buffer(gap_m).union_all())
     return moved(ring, epsg, 4326)
+
+
+def neighbours(
+    outline: BaseGeometry, others: gpd.GeoDataFrame, *, reach_m: float
+) -> gpd.GeoDataFrame:
+    """Return the rows of ``others`` that may come within ``reach_m`` of an outline (WGS84).
+
+    The test is that of rectangles around both, so that a few too many are among them.
+    """
+    if not len(others):
+        return others
+    epsg = utm_epsg(outline)
+    frame = moved(outline, 4326, epsg).buffer(reach_m).envelope
+    return others[others.intersects(moved(frame, epsg, 4326).envelope)]
 
 
 def glacier_grid(

@@ -10,6 +10,7 @@ import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from hmavel.atomic import discard_live
@@ -66,11 +67,12 @@ class _Attempt(Generic[Item, Result]):
             return index, Failure.of(self.name(item), error)
 
 
-def _end_with(driver: int) -> None:
-    """See to it that this worker does not outlive a driver that was killed.
+def _begin_worker(driver: int) -> None:
+    """Quiet what the driver keeps quiet, and do not outlive a driver that was killed.
 
     Called before its first task: one that has got none would wait for minutes.
     """
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
 
     def watch() -> None:
         while os.getppid() == driver:
@@ -95,6 +97,7 @@ def map(  # noqa: A001 - reads as parallel.map(...)
     label: str = "items",
     name: Callable[[Item], str] = str,
     workers: Literal["threads", "processes"] = "threads",
+    keep: Callable[[Item, Result], None] | None = None,
     cluster: Cluster | None = None,
 ) -> list[Result | Failure]:
     """Call ``function`` on every item, ``jobs`` at a time.
@@ -114,6 +117,9 @@ def map(  # noqa: A001 - reads as parallel.map(...)
     workers
         ``"threads"`` shares memory and suits work that releases the GIL (the correlator,
         GDAL, NumPy); ``"processes"`` suits the rest, and survives a worker that dies.
+    keep
+        Called here, in this thread, with each item and its result as soon as that is there:
+        what a killed run shall not lose. Where it raises, the item has failed.
     cluster
         Of other machines: it takes the place of ``jobs`` and ``workers``.
 
@@ -136,11 +142,19 @@ def map(  # noqa: A001 - reads as parallel.map(...)
         for index, result in answers:
             if isinstance(result, HmavelError):
                 result = Failure.of(name(items[index]), result)
+            if keep is not None and not isinstance(result, Failure):
+                _, result = _Attempt(partial(_kept, keep, result), name)(index, items[index])
             done[index] = result
             if isinstance(result, Failure):
                 logger.warning("failed: %s", result)
             progress.advance(failed=isinstance(result, Failure))
     return [done[index] for index in range(len(items))]
+
+
+def _kept(keep: Callable[[Item, Result], None], result: Result, item: Item) -> Result:
+    """Keep a result, and hand it back."""
+    keep(item, result)
+    return result
 
 
 def attempt(function: Callable[[], Result], name: str) -> Result | Failure:
@@ -195,7 +209,8 @@ def _pool(
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         # A worker's own BLAS threads would fight over the cores that the jobs already fill.
         options = {
-            "inner_max_num_threads": 1, "initializer": _end_with, "initargs": (os.getpid(),),
+            "inner_max_num_threads": 1,
+            "initializer": _begin_worker, "initargs": (os.getpid(),),
         }  # fmt: skip
     with parallel_config(backend=backend, n_jobs=jobs, **options):
         yield from Parallel(return_as="generator_unordered", batch_size=1)(

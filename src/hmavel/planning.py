@@ -16,7 +16,7 @@ from hmavel.acquisitions import Rejected
 from hmavel.catalogue import FILE, Catalogue
 from hmavel.config import as_json
 from hmavel.errors import ConfigError, GlacierError, HmavelError
-from hmavel.glaciers import read_glaciers, select
+from hmavel.glaciers import neighbours, read_glaciers, select
 from hmavel.itslive import source_epsg
 from hmavel.outcome import Clock, GlacierPlan, Plan
 from hmavel.pairing import reach_days, select_pairs
@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from geopandas import GeoDataFrame
+    from shapely.geometry.base import BaseGeometry
 
     from hmavel._types import Scene
+    from hmavel.classes import Thresholds
     from hmavel.config import Config
     from hmavel.estimate import Cost, Work
     from hmavel.outcome import GlacierResult, Row
+    from hmavel.screening import Limits
     from hmavel.site import Site
 
 logger = logging.getLogger(__name__)
@@ -256,8 +259,16 @@ def _wanted(scenes: Sequence[Scene], config: Config) -> list[Scene]:
     ]
 
 
+class _Glacier(NamedTuple):
+    """A row of the inventory, for another process."""
+
+    id: str
+    geometry: BaseGeometry
+
+
 class _Task(NamedTuple):
-    glacier: Any
+    glacier: _Glacier
+    near: GeoDataFrame  #: glaciers whose ice may be within sight
     scenes: list[Scene]
     made_with: str  #: fingerprint of the options
 
@@ -269,18 +280,27 @@ def _screen(
     """Decide on every scene that reaches a glacier: glacier id -> scene id -> decision."""
     decisions: dict[str, Found] = {}
     tasks: list[_Task] = []
+    limits = config.screening.limits(config.glaciers)
     for glacier in chosen.itertuples():
         made_with = _screening_fingerprint(glacier, config)
         known = {d.scene_id: d for d in catalogue.decisions(glacier.id, made_with)}
         reach = _wanted(catalogue.scenes(glacier.id), config)
         decisions[glacier.id] = {s.id: (s, known[s.id]) for s in reach if s.id in known}
         new = [scene for scene in reach if scene.id not in known]
+        if not new:
+            continue
+        one = _Glacier(str(glacier.id), glacier.geometry)
+        near = neighbours(one.geometry, inventory, reach_m=limits.gap_m + limits.ground_m)
         tasks += [
-            _Task(glacier, new[i : i + _CHUNK], made_with) for i in range(0, len(new), _CHUNK)
+            _Task(one, near, new[i : i + _CHUNK], made_with) for i in range(0, len(new), _CHUNK)
         ]
-    decide = partial(_decide, inventory=inventory, config=config, catalogue=catalogue)
+
+    def keep(task: _Task, made: list[Decision]) -> None:
+        catalogue.decide(task.glacier.id, task.made_with, made)
+
     results = parallel.map(
-        decide, tasks, jobs=jobs, label="parts of the archive screened",
+        partial(_decide, limits=limits, thresholds=config.mask.thresholds()), tasks, jobs=jobs,
+        label="parts of the archive screened", workers="processes", keep=keep,
         name=lambda task: f"screening of {task.glacier.id}",
     )
     failures = []
@@ -299,15 +319,9 @@ def _screen(
     return decisions, failures
 
 
-def _decide(
-    task: _Task, *, inventory: GeoDataFrame, config: Config, catalogue: Catalogue
-) -> list[Decision]:
-    """Screen some scenes and keep what was decided at once: a killed run has lost one task."""
-    limits = config.screening.limits(config.glaciers)
-    thresholds = config.mask.thresholds()
-    made = screen_all(task.scenes, task.glacier, limits, thresholds, others=inventory)
-    catalogue.decide(task.glacier.id, task.made_with, made)
-    return made
+def _decide(task: _Task, *, limits: Limits, thresholds: Thresholds) -> list[Decision]:
+    """Screen some scenes."""
+    return screen_all(task.scenes, task.glacier, limits, thresholds, others=task.near)
 
 
 def _screening_fingerprint(glacier: Any, config: Config) -> str:
