@@ -25,8 +25,9 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hmavel._types import Grid
-from hmavel.product import HMA, open_months, write_region
 from hmavel.product.field import BAND_UNITS, speed
+from hmavel.product.month_files import open_months
+from hmavel.product.region import HMA, write_region
 from hmavel.raster_write import write_geotiff
 
 CELL, MARGIN = 120.0, 3000.0

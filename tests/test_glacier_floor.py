@@ -19,7 +19,7 @@ from hmavel.floor import UNVERIFIED, Floor
 from hmavel.glacier_floor import COLUMNS, RECORD, glacier_floor, ice_counts, rows_of
 from hmavel.month import compose_months
 from hmavel.month_kernel import Hyperparameters
-from hmavel.product import combine_derived
+from hmavel.product.derived_field import combine_derived
 from hmavel.raster_write import write_geotiff
 
 GRID = Grid(CRS.from_epsg(32644), Affine(120, 0, 600000, 0, -120, 3950040), (16, 18))

@@ -19,8 +19,8 @@ from hmavel._types import Grid
 from hmavel.derived import anomalies, summary
 from hmavel.month import compose_months
 from hmavel.month_kernel import Hyperparameters
-from hmavel.product import combine_derived, write_derived
-from hmavel.product.derived_field import ANNUAL_UNITS, SEASON_UNITS
+from hmavel.product.derived_field import ANNUAL_UNITS, SEASON_UNITS, combine_derived
+from hmavel.product.derived_files import write_derived
 
 GRID = Grid(CRS.from_epsg(32644), Affine(120, 0, 600000, 0, -120, 3950040), (4, 10))
 MONTHS = np.arange("2013-06", "2019-01", dtype="M8[M]")

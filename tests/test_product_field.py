@@ -9,7 +9,7 @@ from rasterio.crs import CRS
 
 from hmavel._types import Grid
 from hmavel.month import compose_months
-from hmavel.product import combine, speed
+from hmavel.product.field import combine, speed
 
 GRID = Grid(CRS.from_epsg(32645), Affine(120, 0, 480000, 0, -120, 3100080), (2, 3))
 

@@ -15,7 +15,9 @@ from rio_cogeo.cogeo import cog_validate
 
 from hmavel._types import Grid
 from hmavel.errors import ReadError, WriteError
-from hmavel.product import MonthlyField, open_months, write_cube, write_months
+from hmavel.product.cube import write_cube
+from hmavel.product.field import MonthlyField
+from hmavel.product.month_files import open_months, write_months
 
 GRID = Grid(CRS.from_epsg(32644), Affine(120, 0, 600000, 0, -120, 3950040), (70, 90))
 

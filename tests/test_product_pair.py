@@ -14,7 +14,8 @@ from rio_cogeo.cogeo import cog_validate
 
 from hmavel._types import Displacement, Grid, Pair, Quality
 from hmavel.errors import WriteError
-from hmavel.product import plain, write_pair
+from hmavel.product.pair_files import write_pair
+from hmavel.product.provenance import plain
 from hmavel.velocity import to_velocity
 
 PIXELS = Grid(CRS.from_epsg(32645), Affine(15, 0, 480000, 0, -15, 3100005), (96, 128))

@@ -22,8 +22,8 @@ from hmavel import state
 from hmavel.centre_line import cells_along
 from hmavel.errors import GlacierError, WriteError
 from hmavel.polygons import read_lines
-from hmavel.product import open_months, write_months
 from hmavel.product.field import BAND_NOTES, BAND_UNITS
+from hmavel.product.month_files import open_months, write_months
 from hmavel.product.series import COLUMNS, glacier_series, write_parquet
 from hmavel.product.stac_files import write_catalog, write_stac
 from hmavel.product.zarr_cube import write_zarr

@@ -12,15 +12,10 @@ from rio_cogeo.cogeo import cog_validate
 
 from hmavel._types import Grid
 from hmavel.errors import WriteError
-from hmavel.product import (
-    HMA,
-    MonthlyField,
-    open_months,
-    region_grid,
-    write_months,
-    write_region,
-)
+from hmavel.product.field import MonthlyField
+from hmavel.product.month_files import open_months, write_months
 from hmavel.product.placement import Placement
+from hmavel.product.region import HMA, region_grid, write_region
 from hmavel.raster_blocks import write_blocks
 
 MONTH = np.datetime64("2020-07", "M")

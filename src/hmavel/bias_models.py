@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
-from scipy.spatial import ConvexHull, QhullError
 
 from hmavel.core import NMAD, core_scatter
 
@@ -97,6 +95,8 @@ class Shape:
         return out
 
     def _spline(self, p: Array, pieces: int, axis: int) -> Array:
+        from scipy.interpolate import BSpline  # slow to load, and most pairs do without
+
         low, high = self.limits[2 * axis : 2 * axis + 2]
         inner = np.linspace(low, high, pieces + 1)
         spacing = inner[1] - inner[0]
@@ -133,6 +133,8 @@ class Shape:
 
 def shape_over(p: Array, degree: int, reach: float) -> Shape:
     """Return the polynomial shape that is supported by ground at ``p`` (n, 2)."""
+    from scipy.spatial import ConvexHull, QhullError  # slow to load
+
     low, high = p.min(axis=0), p.max(axis=0)
     unit = max(float((high - low).max()) / 2, 1.0)
     hull: Array | None

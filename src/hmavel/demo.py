@@ -13,7 +13,7 @@ from hmavel.atomic import write_text
 from hmavel.core import NMAD
 from hmavel.figures import Series, glacier_figure
 from hmavel.outcome import Clock
-from hmavel.product import open_months
+from hmavel.product.month_files import open_months
 from hmavel.raster import read_band
 from hmavel.raster_resample import resample
 from hmavel.simulate.build import DEMO

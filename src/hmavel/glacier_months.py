@@ -18,9 +18,11 @@ from hmavel.inputs import INPUTS, digest, shortened, together
 from hmavel.joined import facts_of, join, source_of
 from hmavel.month import Months, compose_months
 from hmavel.pair_stack import KEPT, MORE, believed, read_pairs, shared_sigma
-from hmavel.product import combine, combine_derived, write_derived, write_months
+from hmavel.product.derived_field import combine_derived
 from hmavel.product.derived_files import FILES as DERIVED_FILES
-from hmavel.product.field import BLANK
+from hmavel.product.derived_files import write_derived
+from hmavel.product.field import BLANK, combine
+from hmavel.product.month_files import write_months
 from hmavel.resolution import Gain, fit_gain, stretch
 from hmavel.shared_error import match_part
 

@@ -34,7 +34,7 @@ from hmavel.tables import read_table
 if TYPE_CHECKING:
     from hmavel.config import Config
     from hmavel.outcome import Clock, Row
-    from hmavel.product import MonthFiles
+    from hmavel.product.month_files import MonthFiles
     from hmavel.site import Site
 
 SERIES, ZARR, GRANULES = "timeseries.csv", "velocity.zarr", "granules"

@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 import pyproj
 from rasterio.crs import CRS
-from scipy.interpolate import RectBivariateSpline
 
 from hmavel._types import DAYS_PER_YEAR, Displacement, FloatArray, Grid, Velocity
 from hmavel.errors import GridMismatchError
@@ -227,6 +226,8 @@ def axis_angle(grid: Grid, crs: CRS) -> FloatArray:
         own, geographic, always_xy=True
     ).transform(x, y)
     angle = _convergence(own, longitude, latitude) - _convergence(other, longitude, latitude)
+    from scipy.interpolate import RectBivariateSpline  # slow to load, and rarely needed
+
     spline = RectBivariateSpline(row, col, angle)
     return np.asarray(spline(np.arange(rows), np.arange(cols)))
 

@@ -46,7 +46,8 @@ from hmavel.outcome import (
 from hmavel.parallel import Failure
 from hmavel.planning import plan as make_plan
 from hmavel.planning import remember_pairs
-from hmavel.product import open_months, write_region
+from hmavel.product.month_files import open_months
+from hmavel.product.region import write_region
 
 if TYPE_CHECKING:
     from pathlib import Path
