@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from affine import Affine
@@ -29,6 +29,27 @@ TimeArray = NDArray[np.datetime64]
 
 #: Days in the year that every m/yr of this program means.
 DAYS_PER_YEAR = 365.25
+_DAY = np.timedelta64(86_400_000, "ms")
+_YEAR = np.timedelta64(round(DAYS_PER_YEAR * 86_400_000), "ms")
+
+
+@overload
+def days_between(start: np.datetime64, end: np.datetime64) -> float: ...
+@overload
+def days_between(
+    start: TimeArray | np.datetime64, end: TimeArray
+) -> NDArray[np.float64]: ...
+def days_between(
+    start: TimeArray | np.datetime64, end: TimeArray | np.datetime64
+) -> float | NDArray[np.float64]:
+    """Return the days from one time to another, with their fraction; negative backwards."""
+    days = (end - start) / _DAY
+    return days if isinstance(days, np.ndarray) else float(days)
+
+
+def years_between(start: TimeArray, end: TimeArray) -> NDArray[np.float64]:
+    """Return the same in years of ``DAYS_PER_YEAR``."""
+    return np.asarray((end - start) / _YEAR)
 
 
 class Quality(IntEnum):
@@ -182,7 +203,7 @@ class Pair:
     @property
     def baseline_days(self) -> float:
         """Days from reference to secondary, with their fraction; negative when swapped."""
-        return float((self.end - self.start) / np.timedelta64(1, "ms")) / 86_400_000.0
+        return days_between(self.start, self.end)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmavel._types import DAYS_PER_YEAR
+from hmavel._types import DAYS_PER_YEAR, days_between
 from hmavel.core import NMAD
 
 if TYPE_CHECKING:
@@ -69,14 +69,13 @@ def doubtful(
     the sum of these squares is allowed, for either component. A year-long pair that is 50 m
     off is found in three of four cells (``tests/test_consistency.py``).
     """
-    day = np.timedelta64(86_400_000, "ms")
     first = np.asarray(start, "datetime64[ms]")
     last = np.asarray(end, "datetime64[ms]")
-    days = np.abs((last - first) / day)
+    days = np.abs(days_between(first, last))
     short = days <= short_days
     out = np.zeros(vx.shape, bool)
     for i in np.flatnonzero(~short):
-        overlap = (np.minimum(last, last[i]) - np.maximum(first, first[i])) / day
+        overlap = days_between(np.maximum(first, first[i]), np.minimum(last, last[i]))
         inside = np.flatnonzero(short & (overlap >= 0.5 * days))
         if len(inside) < LEAST_SHORT:
             continue

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel import __version__, derived, state
-from hmavel._types import DAYS_PER_YEAR
+from hmavel._types import days_between, years_between
 from hmavel.config import as_json, product_options
 from hmavel.figures_floor import floor_figure
 from hmavel.glacier_floor import FIGURE as FLOOR_FIGURE
@@ -85,7 +85,7 @@ def compose_glacier(
             stack, start, end = join(stack, start, end, other, site.ice)
             learnt = config.itslive.scene_sigma_m
             shared = ("learn" if learnt is None else learnt,) * 2
-        years = (end - start) / np.timedelta64(86_400_000, "ms") / DAYS_PER_YEAR
+        years = years_between(start, end)
         stack = believed(stack, start, end, config)
         composed = {}
         for axis, scene_sigma in zip(("vx", "vy"), shared, strict=True):
@@ -173,7 +173,7 @@ def _sharpened(
     seen = believed(kept, start, end, config)
     gain = fit_gain(
         seen["vx"], seen["vy"], stack["more_vx"], stack["more_vy"],
-        (end - start) / np.timedelta64(1, "D"),
+        days_between(start, end),
         factor=stretch(config.correlate.last_taper, config.correlate.second_taper),
     )
     vx, vy = gain.sharpen(kept["vx"], kept["vy"])

@@ -22,7 +22,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from hmavel import memory
-from hmavel._types import FloatArray, Grid, TimeArray
+from hmavel._types import FloatArray, Grid, TimeArray, days_between
 from hmavel.errors import GridMismatchError, HmavelError, ReadError
 from hmavel.lattice import crs_name
 from hmavel.parallel import Failure
@@ -36,7 +36,6 @@ _NEEDED = ("vx", "vy", "acquisition_date_img1", "acquisition_date_img2")
 #: ITS_LIVE's "no stable surface was found, nothing was subtracted".
 _NO_SHIFT = 0
 _SENSOR = re.compile(r"(L[COTEM]0[4-9]|S2[AB]|S1[AB])_")
-_DAY = np.timedelta64(86_400_000, "ms")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class PairStack:
     @property
     def baseline_days(self) -> FloatArray:
         """Days from scene to scene."""
-        return np.asarray((self.end - self.start) / _DAY)
+        return days_between(self.start, self.end)
 
     def take(self, pairs: NDArray[Any]) -> PairStack:
         """Return some of the pairs, by index or by mask."""

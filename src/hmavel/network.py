@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from hmavel._types import DAYS_PER_YEAR, FloatArray, TimeArray
-
-_DAY = np.timedelta64(86_400_000, "ms")
+from hmavel._types import DAYS_PER_YEAR, FloatArray, TimeArray, days_between
 
 
 @dataclass(frozen=True)
@@ -151,9 +149,9 @@ def pair_network(start: ArrayLike, end: ArrayLike) -> PairNetwork:
     p = len(early)
     return PairNetwork(
         months=months,
-        month_days=np.diff(edges) / _DAY,
-        first=(early - edges[0]) / _DAY,
-        last=(late - edges[0]) / _DAY,
+        month_days=days_between(edges[:-1], edges[1:]),
+        first=days_between(edges[0], early),
+        last=days_between(edges[0], late),
         scenes=scenes,
         early=index[:p],
         late=index[p:],

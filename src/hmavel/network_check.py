@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hmavel._types import DAYS_PER_YEAR, FloatArray, TimeArray
+from hmavel._types import FloatArray, TimeArray, years_between
 from hmavel.closure import Closure, close_triplets
 from hmavel.errors import StableGroundError
 from hmavel.shared_error import ErrorComponents, match_part, separate_errors
@@ -72,8 +72,8 @@ def check_network(
     -------
     NetworkCheck
     """
-    years = (np.asarray(end, "datetime64[ms]") - np.asarray(start, "datetime64[ms]")) / (
-        np.timedelta64(86_400_000, "ms") * DAYS_PER_YEAR
+    years = years_between(
+        np.asarray(start, "datetime64[ms]"), np.asarray(end, "datetime64[ms]")
     )
     errors, reason = None, ""
     metres = _metres(ground, years)

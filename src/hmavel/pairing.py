@@ -15,14 +15,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hmavel._types import DAYS_PER_YEAR, Scene
+from hmavel._types import DAYS_PER_YEAR, Scene, days_between
 from hmavel.scene_graph import PairChoice, PairGraph, components, pair_graph
 
 __all__ = ["PairChoice", "PairGraph", "pair_graph", "reach_days", "select_pairs"]
 
 log = logging.getLogger(__name__)
 
-_DAY_MS = 86_400_000.0
 #: A pair is "a year long" when it misses one year by no more than this.
 _SEASON_DAYS = 40.0
 #: Landsat's paths go round the Earth once.
@@ -354,15 +353,12 @@ def _sun_directions(scenes: Sequence[Scene]) -> list[tuple[float, float, float]]
             up, round_ = math.radians(scene.sun_elevation), math.radians(scene.sun_azimuth)
         else:
             # At one local time the sun's direction turns with its declination.
-            day = float((scene.time - scene.time.astype("datetime64[Y]")) / _DAY)
+            day = days_between(scene.time.astype("datetime64[Y]"), scene.time)
             up = math.radians(23.44) * math.sin(2 * math.pi * (day - 80.0) / DAYS_PER_YEAR)
             round_ = 0.0
         flat = math.cos(up)
         directions.append((flat * math.sin(round_), flat * math.cos(round_), math.sin(up)))
     return directions
-
-
-_DAY = np.timedelta64(1, "D")
 
 
 def _order(scene: Scene) -> tuple[np.datetime64, str]:
@@ -371,7 +367,7 @@ def _order(scene: Scene) -> tuple[np.datetime64, str]:
 
 def _days(scenes: Iterable[Scene]) -> NDArray[np.float64]:
     stamps = np.asarray([scene.time for scene in scenes], "datetime64[ms]")
-    return stamps.astype(np.int64) / _DAY_MS
+    return days_between(np.datetime64(0, "ms"), stamps)
 
 
 def _check(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel import parallel
+from hmavel._types import days_between
 from hmavel.atomic import checksum
 from hmavel.config import Bias, as_json
 from hmavel.correlator import correlate_images
@@ -149,7 +150,7 @@ def pair_files(
         "glaciers_file": glaciers,
         "seconds": {name: round(value, 3) for name, value in clock.seconds.items()},
     }
-    days = float((plan.end - plan.start) / np.timedelta64(1, "ms")) / 86_400_000.0
+    days = days_between(plan.start, plan.end)
     with clock.stage("write"):
         if figure:
             pair_figure(

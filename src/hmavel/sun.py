@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from hmavel._types import days_between
+
 _J2000 = np.datetime64("2000-01-01T12:00:00", "ms")
-_DAY = np.timedelta64(86_400_000, "ms")
 
 
 def sun_position(time: np.datetime64, longitude: float, latitude: float) -> tuple[float, float]:
@@ -31,7 +32,7 @@ def sun_position(time: np.datetime64, longitude: float, latitude: float) -> tupl
     The low-precision solar coordinates of the Astronomical Almanac (section C), good to 0.01
     degrees from 1950 to 2050.
     """
-    days = float((time.astype("datetime64[ms]") - _J2000) / _DAY)
+    days = days_between(_J2000, time.astype("datetime64[ms]"))
     anomaly = math.radians((357.528 + 0.9856003 * days) % 360.0)
     mean = (280.460 + 0.9856474 * days) % 360.0
     ecliptic = math.radians(mean + 1.915 * math.sin(anomaly) + 0.020 * math.sin(2 * anomaly))

@@ -12,7 +12,14 @@ import numpy as np
 import pyproj
 from rasterio.crs import CRS
 
-from hmavel._types import DAYS_PER_YEAR, Displacement, FloatArray, Grid, Velocity
+from hmavel._types import (
+    DAYS_PER_YEAR,
+    Displacement,
+    FloatArray,
+    Grid,
+    Velocity,
+    days_between,
+)
 from hmavel.errors import GridMismatchError
 
 #: Nodes per side on which the convergence is computed; it bends so little that a cubic spline
@@ -110,13 +117,12 @@ def to_velocity(d: Displacement, pair: Baseline) -> Velocity:
     meridian) and about 1.0004 (at the edge of the zone).
     """
     _require_metres(pair.grid)
-    milliseconds = float((pair.end - pair.start) / np.timedelta64(1, "ms"))
-    if milliseconds == 0:
+    years = days_between(pair.start, pair.end) / DAYS_PER_YEAR
+    if years == 0:
         raise ValueError(
             f"velocity {pair.reference_id}: expected two times, got {pair.start} twice; "
             "check the scenes' times"
         )
-    years = milliseconds / 86_400_000.0 / DAYS_PER_YEAR
     east, north, sigma_east, sigma_north = east_north(d, pair.grid.pixel)
     return Velocity(
         grid=pair.grid.nodes(d.row, d.col),

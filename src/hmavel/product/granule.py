@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hmavel
+from hmavel._types import days_between
 from hmavel.product.cf import add_grid, add_variable, new_file
 from hmavel.product.field import speed
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 _FILL = -32767
 _LARGEST = 32766
 _NO_SHIFT, _STABLE_GROUND = 0, 1
-_DAY = np.timedelta64(86_400_000, "ms")
 _VELOCITIES = {
     "vx": ("land_ice_surface_x_velocity", "velocity component in x direction"),
     "vy": ("land_ice_surface_y_velocity", "velocity component in y direction"),
@@ -180,7 +180,7 @@ def _info(
         }
     return out | {
         "date_center": _stamp(middle),
-        "date_dt": float((end - start) / _DAY),
+        "date_dt": days_between(start, end),
         "roi_valid_percentage": round(100 * share, 1),
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hmavel
-from hmavel._types import Displacement, Quality, Velocity
+from hmavel._types import Displacement, Quality, Velocity, days_between
 from hmavel.atomic import write_json
 from hmavel.product.provenance import flat, libraries, plain
 from hmavel.raster_write import write_geotiff
@@ -142,7 +142,7 @@ def _record(
         "libraries": libraries(),
         "reference": {"id": velocity.reference_id, "time": velocity.start},
         "secondary": {"id": velocity.secondary_id, "time": velocity.end},
-        "dt_days": (velocity.end - velocity.start) / np.timedelta64(1, "ms") / 86_400_000.0,
+        "dt_days": days_between(velocity.start, velocity.end),
         "grid": velocity.grid,
         "step_px": _step(displacement),
         "nodes": int(displacement.quality.size),
