@@ -17,6 +17,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hmavel._types import Grid, Scene
+from hmavel.finite import without_nan
 from hmavel.screening import Decision
 
 Value = TypeVar("Value")
@@ -260,12 +261,9 @@ def _crs_text(crs: CRS) -> str:
 
 def plain(value: Any) -> Any:
     """SQLite has no NaN (it would take it for NULL, silently) and no truth values."""
-    if isinstance(value, bool):
-        return int(value)
-    return None if value != value else value
+    return int(value) if isinstance(value, bool) else without_nan(value)
 
 
 def json_text(content: Mapping[str, Any]) -> str:
     """Return plain values as JSON; NaN becomes null."""
-    known = {key: None if value != value else value for key, value in content.items()}
-    return json.dumps(known, default=str, allow_nan=False)
+    return json.dumps(without_nan(content), default=str, allow_nan=False)

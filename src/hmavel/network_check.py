@@ -12,6 +12,7 @@ import numpy as np
 from hmavel._types import FloatArray, TimeArray, years_between
 from hmavel.closure import Closure, close_triplets
 from hmavel.errors import StableGroundError
+from hmavel.finite import without_nan
 from hmavel.shared_error import ErrorComponents, match_part, separate_errors
 
 logger = logging.getLogger(__name__)
@@ -100,9 +101,9 @@ def as_record(check: NetworkCheck, ids: Sequence[str]) -> dict[str, Any]:
     errors = check.errors
     pairs = {
         name: {
-            "closure": _plain(check.ground.pair_spread[i]),
-            "closure_ice": _plain(check.ice.pair_spread[i]),
-            "open_share": _plain(check.ground.pair_open_share[i]),
+            "closure": check.ground.pair_spread[i],
+            "closure_ice": check.ice.pair_spread[i],
+            "open_share": check.ground.pair_open_share[i],
         }
         for i, name in enumerate(ids)
     }
@@ -116,14 +117,16 @@ def as_record(check: NetworkCheck, ids: Sequence[str]) -> dict[str, Any]:
             "share": errors.scene_share,
             "cells": errors.cells,
         }
-    return figures | {
+    figures |= {
         "reason": check.reason,
         "triplets": len(check.ground.triplets),
-        "closure": _plain(check.ground.overall),
-        "closure_ice": _plain(check.ice.overall),
+        "closure": check.ground.overall,
+        "closure_ice": check.ice.overall,
         "suspects": {str(time): why for time, why in check.suspects.items()},
         "by_pair": pairs,
     }
+    record: dict[str, Any] = without_nan(figures)
+    return record
 
 
 def sample_of(cells: np.ndarray) -> np.ndarray:
@@ -138,7 +141,3 @@ def sample_of(cells: np.ndarray) -> np.ndarray:
 
 def _metres(stack: Mapping[str, FloatArray], years: FloatArray) -> list[FloatArray]:
     return [np.asarray(stack[axis] * years[:, None]) for axis in ("vx", "vy")]
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

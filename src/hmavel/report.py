@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from hmavel.finite import without_nan
 from hmavel.mtl import parse_product_id
 from hmavel.scene_graph import pair_graph
 
@@ -220,11 +221,8 @@ def _short_scene(row: Row) -> str:
 
 def scenes_json(plan: Plan) -> str:
     """Return the scene table as JSON; what is not known is null."""
-    rows = [
-        {key: None if value != value else value for key, value in row.items()}
-        for row in plan.rows
-    ]
-    return json.dumps({"scenes": rows, "notes": plan.notes}, indent=1, allow_nan=False)
+    content = without_nan({"scenes": plan.rows, "notes": plan.notes})
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def run_text(result: RunResult) -> str:

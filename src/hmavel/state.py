@@ -13,6 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from hmavel.atomic import checksum, write_json, write_text
+from hmavel.finite import without_nan
 from hmavel.vsi import is_virtual, shown, tar_of
 
 if TYPE_CHECKING:
@@ -122,12 +123,7 @@ def _are_sums(made: Any) -> bool:
 
 def write_record(path: Path, expected: str, **content: Any) -> None:
     """Write the record that its work is done, after its files. NaN becomes null."""
-    plain = {key: None if _is_nan(value) else value for key, value in content.items()}
-    write_json(path, {KEY: expected, **plain})
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and value != value
+    write_json(path, {KEY: expected, **without_nan(content)})
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -10,7 +10,6 @@ import dataclasses
 import datetime
 import functools
 import json
-import math
 from collections.abc import Mapping
 from enum import Enum
 from importlib import metadata
@@ -27,6 +26,7 @@ from rasterio.crs import CRS
 import hmavel
 from hmavel import _kernels
 from hmavel._types import Grid
+from hmavel.finite import without_nan
 
 #: A report holds figures, not maps: longer arrays are a mistake of the caller.
 _LONGEST = 10_000
@@ -50,7 +50,7 @@ def plain(value: Any, name: str = "report") -> Any:
     if isinstance(value, np.generic | datetime.date | datetime.timedelta):
         return _scalar(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return without_nan(value)
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Grid):
