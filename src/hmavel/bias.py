@@ -28,6 +28,7 @@ from hmavel.bias_models import (
 )
 from hmavel.core import NMAD, core_scatter
 from hmavel.gates import spread_of_places
+from hmavel.sampling import drawn
 
 log = logging.getLogger(__name__)
 
@@ -220,9 +221,7 @@ class _Search:
         ground = np.stack([d.drow[used], d.dcol[used]], axis=1).astype(np.float64)
         self.shift = np.median(ground, axis=0)
         self.all_y = ground - self.shift
-        take = np.arange(len(ground))
-        if len(take) > SAMPLE:
-            take = np.sort(np.random.default_rng(0).choice(take, SAMPLE, replace=False))
+        take = np.sort(drawn(len(ground), SAMPLE))
         self.p, self.y = self.places[used][take], self.all_y[take]
         self.thin = len(ground) / len(take)
         self.spacing = float(d.col[1] - d.col[0]) if len(d.col) > 1 else 1.0

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmavel.bias_models import Array, Fit, Normal, Shape
+from hmavel.sampling import drawn
 
 #: Nodes that enter the comparison; more add nothing but time.
 MENU_SAMPLE = 4_000
@@ -44,9 +45,7 @@ class Menu:
         independent: float,
     ) -> None:
         self.sigma = rich.sigma
-        take = np.arange(len(places))
-        if len(take) > MENU_SAMPLE:
-            take = np.sort(np.random.default_rng(1).choice(take, MENU_SAMPLE, replace=False))
+        take = np.sort(drawn(len(places), MENU_SAMPLE, seed=1))
         self.scale = independent * len(places) / len(take)
         p, y, weight = places[take], values[take], rich.weight[take]
         self.columns: dict[Shape, NDArray[np.intp]] = {}

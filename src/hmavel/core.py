@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hmavel.sampling import drawn
+
 Array = NDArray[np.float64]
 
 #: Consistency factor of the median absolute deviation for a Gaussian.
@@ -54,7 +56,7 @@ def core_scatter(x: ArrayLike, y: ArrayLike) -> Core:
     """
     p = np.stack([np.ravel(x), np.ravel(y)]).astype(np.float64)
     if p.shape[1] > ENOUGH:
-        p = p[:, np.random.default_rng(0).choice(p.shape[1], ENOUGH, replace=False)]
+        p = p[:, drawn(p.shape[1], ENOUGH)]
     centre = np.median(p, axis=1)
     sigma = NMAD * np.median(np.abs(p - centre[:, None]), axis=1)
     if not sigma.all():

@@ -13,12 +13,10 @@ from hmavel._types import FloatArray, TimeArray, years_between
 from hmavel.closure import Closure, close_triplets
 from hmavel.errors import StableGroundError
 from hmavel.finite import without_nan
-from hmavel.shared_error import ErrorComponents, match_part, separate_errors
+from hmavel.sampling import drawn
+from hmavel.shared_error import MOST_CELLS, ErrorComponents, match_part, separate_errors
 
 logger = logging.getLogger(__name__)
-
-#: Cells of ice, and of bare ground, that are looked at.
-MOST_CELLS = 4000
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def sample_of(cells: np.ndarray) -> np.ndarray:
     if len(where) <= MOST_CELLS:
         return cells
     out = np.zeros(cells.size, bool)
-    out[np.random.default_rng(0).choice(where, MOST_CELLS, replace=False)] = True
+    out[where[drawn(len(where), MOST_CELLS)]] = True
     return out.reshape(cells.shape)
 
 

@@ -16,6 +16,7 @@ from hmavel._types import BoolArray, FloatArray, TimeArray
 from hmavel.core import NMAD, clipped_variance, core_scatter
 from hmavel.errors import StableGroundError
 from hmavel.network import PairNetwork, pair_network
+from hmavel.sampling import drawn
 
 Array = NDArray[np.float64]
 
@@ -23,7 +24,7 @@ Array = NDArray[np.float64]
 LEAST_CELLS = 50
 #: Scenes in two pairs or more that it takes.
 LEAST_SCENES = 5
-#: Cells used at most; more make the answer no better, as neighbours repeat each other.
+#: Cells looked at, at most; more make no answer better, as neighbours repeat each other.
 MOST_CELLS = 4000
 #: Residuals beyond this many core sigmas of their pair are false matches.
 CLIP = 3.5
@@ -107,8 +108,7 @@ def separate_errors(
             f"cells), got {r.shape[1:]}; give one row per pair"
         )
     if r.shape[2] > MOST_CELLS:
-        thin = np.random.default_rng(0).choice(r.shape[2], MOST_CELLS, replace=False)
-        r = r[:, :, np.sort(thin)]
+        r = r[:, :, np.sort(drawn(r.shape[2], MOST_CELLS))]
     r, kept = _clipped(r)
     scale = clipped_variance(CLIP)
     count = kept.sum(axis=1)
