@@ -58,7 +58,10 @@ def compose_glacier(
     site = glacier.site
     start = np.array([row["start"] for row in used], "datetime64[ms]")
     end = np.array([row["end"] for row in used], "datetime64[ms]")
-    months = _months(config, span, other)
+    starts, ends = ([span[0]], [span[1]]) if span else ([], [])
+    if other is not None:
+        starts, ends = [*starts, *other.start], [*ends, *other.end]
+    months = config.months.covered(starts, ends)
     shared: tuple[Any, Any] = shared_sigma(config, folder, used)
     expected = state.fingerprint(
         __version__, as_json(config.months), config.pairs.short_days,
@@ -153,16 +156,6 @@ def compose_glacier(
             **{state.SUMS: state.sums(files), INPUTS: made_from},
         )
     return expected, len(months)
-
-
-def _months(config: Config, span: Span | None, other: PairStack | None) -> TimeArray:
-    """Return the months of all products: as configured, else those that any pair touches."""
-    starts, ends = ([span[0]], [span[1]]) if span else ([], [])
-    if other is not None:
-        starts, ends = [*starts, *other.start], [*ends, *other.end]
-    first = config.months.first or str(min(starts))
-    last = config.months.last or str(max(ends))
-    return np.arange(first[:7], np.datetime64(last[:7], "M") + 1, dtype="datetime64[M]")
 
 
 def _sharpened(

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    import numpy as np
+
     from hmavel._types import Scene
     from hmavel.pair_chain import Measured
     from hmavel.pairing import PairChoice
@@ -63,6 +65,14 @@ class Plan:
     def rows(self) -> list[Row]:
         """All rows of the scene table."""
         return [row for glacier in self.glaciers for row in glacier.rows] + self.left_out
+
+    @property
+    def span(self) -> tuple[np.datetime64, np.datetime64] | None:
+        """First and last time of any pair of any glacier; None without pairs."""
+        pairs = [pair for glacier in self.glaciers for pair in glacier.pairs]
+        if not pairs:
+            return None
+        return min(p.reference.time for p in pairs), max(p.secondary.time for p in pairs)
 
 
 @dataclass(frozen=True)

@@ -163,13 +163,9 @@ def expected_cost(plan: Plan, config: Config) -> tuple[Cost, Cost, Work, float]:
     """
     speed_s = estimate.measure_speed()
     rates = estimate.scaled(estimate.Rates(), speed_s)
-    pairs = [pair for glacier in plan.glaciers for pair in glacier.pairs]
     months = 0
-    if pairs:
-        first = config.months.first or str(min(pair.reference.time for pair in pairs))
-        last = config.months.last or str(max(pair.secondary.time for pair in pairs))
-        span = np.datetime64(last[:7], "M") - np.datetime64(first[:7], "M")
-        months = int(span / np.timedelta64(1, "M")) + 1
+    if (span := plan.span) is not None:
+        months = len(config.months.covered([span[0]], [span[1]]))
     work = estimate.work_of(plan.glaciers, months)
     region = estimate.high_mountain_asia(
         work.pairs / work.selections if work.selections >= 40 else 5.5
@@ -217,10 +213,7 @@ def recall(config: Config) -> dict[str, GlacierPlan]:
         inventory = read_glaciers(**config.glaciers.reading())
         plans = {}
         for glacier in _choose(inventory, config).itertuples():
-            made_with = _screening_fingerprint(glacier, config)
-            known = {d.scene_id: d for d in catalogue.decisions(glacier.id, made_with)}
-            reach = _wanted(catalogue.scenes(glacier.id), config)
-            found = {s.id: (s, known[s.id]) for s in reach if s.id in known}
+            found = _known(glacier, catalogue, config).found
             if found:
                 plans[glacier.id] = _plan_glacier(glacier, inventory, found, config)
     return plans
@@ -259,6 +252,25 @@ def _wanted(scenes: Sequence[Scene], config: Config) -> list[Scene]:
     ]
 
 
+class _Known(NamedTuple):
+    """Scenes that reach a glacier."""
+
+    found: Found  #: those that were decided on
+    new: list[Scene]  #: the others
+    made_with: str  #: fingerprint of the options
+
+
+def _known(glacier: Any, catalogue: Catalogue, config: Config) -> _Known:
+    """Return what the catalogue knows of a glacier's scenes, by the options of now."""
+    made_with = _screening_fingerprint(glacier, config)
+    known = {d.scene_id: d for d in catalogue.decisions(glacier.id, made_with)}
+    reach = _wanted(catalogue.scenes(glacier.id), config)
+    return _Known(
+        {s.id: (s, known[s.id]) for s in reach if s.id in known},
+        [s for s in reach if s.id not in known], made_with,
+    )  # fmt: skip
+
+
 class _Glacier(NamedTuple):
     """A row of the inventory, for another process."""
 
@@ -282,11 +294,7 @@ def _screen(
     tasks: list[_Task] = []
     limits = config.screening.limits(config.glaciers)
     for glacier in chosen.itertuples():
-        made_with = _screening_fingerprint(glacier, config)
-        known = {d.scene_id: d for d in catalogue.decisions(glacier.id, made_with)}
-        reach = _wanted(catalogue.scenes(glacier.id), config)
-        decisions[glacier.id] = {s.id: (s, known[s.id]) for s in reach if s.id in known}
-        new = [scene for scene in reach if scene.id not in known]
+        decisions[glacier.id], new, made_with = _known(glacier, catalogue, config)
         if not new:
             continue
         one = _Glacier(str(glacier.id), glacier.geometry)

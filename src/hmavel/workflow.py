@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hmavel.config import Config
-    from hmavel.spread import Span
 
 logger = logging.getLogger(__name__)
 
@@ -148,8 +147,8 @@ def _all_glaciers(
     plan: Plan, config: Config, jobs: int, total: int, notes: Path, scheduler: str
 ) -> list[GlacierResult | Failure]:
     """Work on the glaciers side by side; the results are in the order of the plan."""
-    span = _span(plan)
     found: dict[str, GlacierResult | Failure] = {}
+    span = plan.span
     cluster = None
     if scheduler:
         total = total // jobs if scheduler == "local" else total
@@ -177,14 +176,6 @@ def _all_glaciers(
         ids = (glacier.site.id for glacier in group.glaciers)
         found |= dict(zip(ids, results, strict=True))
     return [found[glacier.site.id] for glacier in plan.glaciers]
-
-
-def _span(plan: Plan) -> Span | None:
-    """Return the first and the last time of any pair of any glacier."""
-    pairs = [pair for glacier in plan.glaciers for pair in glacier.pairs]
-    if not pairs:
-        return None
-    return min(p.reference.time for p in pairs), max(p.secondary.time for p in pairs)
 
 
 def _mosaics(

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from hmavel.config.option import Month, Size, Stage, UserPath, option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+
+    from hmavel._types import TimeArray
 
 
 class Months(Stage):
@@ -39,6 +46,16 @@ class Months(Stage):
     smoothness: float | None = option(
         None, "Weight of method \"smooth\"; not set = chosen from the data.", example=10.0, gt=0
     )
+
+    def covered(
+        self, starts: Iterable[np.datetime64], ends: Iterable[np.datetime64]
+    ) -> TimeArray:
+        """Return the months of all products: as set, else those that any pair touches."""
+        import numpy as np
+
+        first = self.first or str(min(starts))
+        last = self.last or str(max(ends))
+        return np.arange(first[:7], np.datetime64(last[:7], "M") + 1, dtype="datetime64[M]")
 
 
 class ItsLive(Stage):
