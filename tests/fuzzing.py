@@ -2,9 +2,9 @@
 
     python tests/fuzzing.py TARGET CASES [SEED]
 
-runs one parser in this process, under a limit of memory beyond what the libraries take, and
-prints what it found as JSON. `run` does that in a process of its own, so that a crash or a
-hang is a finding like any other. What was found once is kept in ``corpus/TARGET`` and read
+runs one parser in a process of its own, under a limit of memory beyond what the libraries
+take, and prints what it found as JSON. A crash or a hang is a finding like any other, and
+another process goes on behind it. What was found once is kept in ``corpus/TARGET`` and read
 first in every later run.
 """
 
@@ -15,6 +15,7 @@ import json
 import random
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -258,9 +259,14 @@ def _log():
 
     run = {"started": "2026-01-01T00:00:00+00:00", "folder": "x", "finished": None, "host": "h",
            "process": 1, "version": "0", "command": "c", "glaciers": 1, "pairs": 2,
-           "failed": None, "counts": [["pair", "used", 3]], "seconds": {"pair": 1.0},
-           "reasons": {"ReadError": 1}, "time": 1.0}  # fmt: skip
-    return ".json", lambda _: [json.dumps(run).encode()], call
+           "failed": None, "error": None,
+           "clock": {"time": 1e9, "monotonic": 1.0, "boot": "b"}}  # fmt: skip
+    ended = run | {"finished": "2026-01-01T00:00:01+00:00", "seconds": 1.0, "failed": 0}
+    planned = run | {"glaciers": None, "pairs": None}
+    counts = {"counts": [["pair", "used", 3]], "seconds": {"pair": 1.0},
+              "reasons": {"read: expected a file": 1}}  # fmt: skip
+    kinds = [kind | counts for kind in (run, ended, planned)]
+    return ".json", lambda _: [json.dumps(kind).encode() for kind in kinds], call
 
 
 def _catalogue():
@@ -316,88 +322,150 @@ TARGETS = {
 
 # ---- one parser, many cases ----------------------------------------------------------------
 
+#: Deaths of the process after which a parser is given up.
+_DEATHS = 20
+
 
 class Hang(Exception):  # noqa: N818 - not an error of the parser's
     """A case took too long."""
 
 
-def fuzz(target: str, cases: int, seed: int, folder: Path) -> dict:
-    """Give a parser the corpus and then so many broken files; return what came of it."""
+def case_of(number: int, seed: int, valid: list[bytes], kept: list[bytes]) -> bytes:
+    """Return a case by its number alone: first the corpus, then broken copies."""
+    if number < len(kept):
+        return kept[number]
+    rng = random.Random(f"{seed} {number - len(kept)}")
+    return mutated(rng.choice(valid), rng.choice(valid + kept), rng)
+
+
+def fuzz(target: str, cases: int, seed: int, folder: Path, first: int = 0) -> None:
+    """Give a parser the corpus and then so many broken files, from number ``first`` on.
+
+    Says in ``folder`` how far it has come (``at``: number, taken, refused, done), so that
+    whoever began it can go on behind a case that killed it, and what it found.
+    """
     from hmavel.errors import HmavelError
 
     def alarm(*_):
         raise Hang
 
     suffix, seeds, call = TARGETS[target]()
-    (folder / "seeds").mkdir()
-    valid = seeds(folder / "seeds")
+    (folder / "seeds").mkdir(exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=folder / "seeds"))
+    valid = seeds(made)
     kept = [path.read_bytes() for path in sorted((CORPUS / target).glob("*"))]
-    rng = random.Random(seed)
     place = folder / "work"
-    place.mkdir()
-    path = place / f"case{suffix}"
+    place.mkdir(exist_ok=True)
+    path = place / f"first{suffix}"
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, alarm)
     path.write_bytes(valid[0])
     with contextlib.suppress(HmavelError):
         call(path)  # loads what is to be loaded
+    path.unlink()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY,) * 2)
     found, taken, refused = {}, 0, 0
-    begin = time.process_time()
-    for number in range(len(kept) + cases):
-        given = (
-            kept[number] if number < len(kept)
-            else mutated(rng.choice(valid), rng.choice(valid + kept), rng)
-        )  # fmt: skip
-        path.write_bytes(given)
-        signal.alarm(PATIENCE)
-        try:
-            call(path)
-            taken += 1
-        except HmavelError:
-            refused += 1
-        except (Exception, Hang) as error:
-            last = traceback.extract_tb(error.__traceback__)
-            where = [f for f in last if "hmavel" in f.filename][-1:] or last[-1:]
-            key = f"{type(error).__name__} at {Path(where[0].filename).name}:{where[0].lineno}"
-            if key not in found:
-                found[key] = f"{error}"[:200]
-                (folder / f"found-{len(found)}{suffix}").write_bytes(given)
-        finally:
-            signal.alarm(0)
-    own = {path.name, "out"}
-    beside = [p.name for p in place.iterdir() if not p.name.startswith(path.name)]
-    stray = sorted(set(beside) - own)
-    if stray:
-        found["files beside the case"] = ", ".join(stray[:5])
-    return {
-        "target": target, "cases": taken + refused, "taken": taken, "refused": refused,
-        "seconds": round(time.process_time() - begin, 1), "found": found,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-    }  # fmt: skip
+    with (folder / "at").open("wb", buffering=0) as at:
+        for number in range(first, len(kept) + cases):
+            at.seek(0)
+            at.write(struct.pack("4q", number, taken, refused, 0))
+            given = case_of(number, seed, valid, kept)
+            # Each has its own name: of one that a library has given up it may keep a handle,
+            # and refuse whatever has that name later.
+            path = place / f"case{number}{suffix}"
+            path.write_bytes(given)
+            signal.alarm(PATIENCE)
+            try:
+                call(path)
+                taken += 1
+            except HmavelError:
+                refused += 1
+            except (Exception, Hang) as error:
+                where = traceback.extract_tb(error.__traceback__)
+                where = [f for f in where if "hmavel" in f.filename][-1:] or where[-1:]
+                spot = f"{Path(where[0].filename).name}:{where[0].lineno}"
+                key = f"{type(error).__name__} at {spot}"
+                if key not in found:
+                    found[key] = f"case {number}: {error}"[:200]
+                    (folder / f"found-{number}{suffix}").write_bytes(given)
+                    (folder / "found.json").write_text(json.dumps(found))
+            finally:
+                signal.alarm(0)
+            for left in place.glob(f"{path.name}*"):
+                left.unlink()
+        at.seek(0)
+        at.write(struct.pack("4q", len(kept) + cases, taken, refused, 1))
 
 
 def run(target: str, cases: int, seed: int, folder: Path) -> dict:
-    """Do it in a process of its own; its death is a finding."""
-    command = [sys.executable, __file__, target, str(cases), str(seed), str(folder)]
-    limit = 120 + cases * 0.1
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
-        return {"target": target, "cases": 0, "found": {"hang": f"{limit:.0f} s"}}
-    if done.returncode:
-        said = done.stderr.decode(errors="replace")[-500:]
-        return {"target": target, "cases": 0, "found": {f"exit {done.returncode}": said}}
-    return json.loads(done.stdout.splitlines()[-1])
+    """Do it in a process of its own; its death is a finding, and another one goes on."""
+    suffix, _, _ = TARGETS[target]()
+    folder.mkdir(parents=True, exist_ok=True)
+    result = {"target": target, "cases": 0, "taken": 0, "refused": 0, "found": {}}
+    begin = _child_seconds()
+    first = 0
+    for _ in range(_DEATHS):
+        (folder / "at").unlink(missing_ok=True)
+        (folder / "found.json").unlink(missing_ok=True)
+        command = [sys.executable, __file__, "--child", target, str(cases), str(seed),
+                   str(folder), str(first)]  # fmt: skip
+        died = _end_of(command, folder / "at")
+        if not (folder / "at").is_file():
+            result["found"]["no start"] = died
+            break
+        number, taken, refused, done = struct.unpack("4q", (folder / "at").read_bytes())
+        result["taken"] += taken
+        result["refused"] += refused
+        if (folder / "found.json").is_file():
+            result["found"] |= json.loads((folder / "found.json").read_text())
+        if done:
+            break
+        result["found"][f"case {number}"] = died
+        killer = folder / "work" / f"case{number}{suffix}"
+        killer.replace(folder / f"found-{killer.name[4:]}")
+        first = number + 1
+    result["cases"] = result["taken"] + result["refused"]
+    if stray := sorted({p.name for p in (folder / "work").iterdir()} - {"out"}):
+        result["found"]["files beside the case"] = ", ".join(stray[:5])
+    result["cpu_ms_per_case"] = round(
+        1e3 * (_child_seconds() - begin) / max(result["cases"], 1), 3
+    )
+    result["peak_mb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    return result
+
+
+def _end_of(command: list[str], at: Path) -> str:
+    """Wait for a process; return how it ended. One that stays at a case is killed."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        last, since = b"", time.monotonic()
+        while process.poll() is None:
+            time.sleep(0.1)
+            now = at.read_bytes() if at.is_file() else b""
+            if now != last:
+                last, since = now, time.monotonic()
+            if time.monotonic() - since > 6 * PATIENCE:
+                process.kill()
+                process.wait()
+                return "a hang that no signal ends"
+        said.seek(0)
+        return f"exit {process.returncode}: " + said.read().decode(errors="replace")[-500:]
+
+
+def _child_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
-    target, cases = sys.argv[1], int(sys.argv[2])
+    if sys.argv[1] == "--child":
+        target, cases, seed, folder, first = sys.argv[2:]
+        fuzz(target, int(cases), int(seed), Path(folder), int(first))
+        return
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     folder = Path(sys.argv[4]) if len(sys.argv) > 4 else Path(tempfile.mkdtemp())
-    folder.mkdir(parents=True, exist_ok=True)
-    result = fuzz(target, cases, seed, folder)
+    result = run(sys.argv[1], int(sys.argv[2]), seed, folder)
     sys.stdout.write(json.dumps(result | {"folder": str(folder)}) + "\n")
 
 

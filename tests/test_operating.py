@@ -98,7 +98,7 @@ def test_the_limit_of_a_cgroup_counts(tmp_path):
     assert memory.limit(tmp_path, own) == 1_000_000
 
 
-@pytest.mark.parametrize("text", ["", "0G", "-1G", "lots", "120%", "1.2.3G"])
+@pytest.mark.parametrize("text", ["", "0G", "-1G", "lots", "120%", "1.2.3G", "9" * 400 + "G"])
 def test_wrong_sizes_are_named(text):
     with pytest.raises(ValueError, match="expected a size"):
         memory.parse(text)
@@ -128,7 +128,12 @@ def test_status_tells_what_was_done(copy, capsys):
 
 
 def test_progress_counts_rates_and_failures(tmp_path):
-    folder = journal.begin(tmp_path, glaciers=2, pairs=10, command="hmavel run x")
+    folder = journal.begin(tmp_path, command="hmavel run x")
+    with run_lock.hold(tmp_path):
+        planning = journal.read(tmp_path)
+        assert "planning" in journal.status_text(planning)
+        assert json.loads(journal.status_json(planning))["pairs"] is None
+    journal.planned(tmp_path, glaciers=2, pairs=10)
     notes = journal.Journal(folder)
     for state in ("used", "used", "kept", "failed"):
         notes.line("pair", "a b", state, 1.0, "no\tsuch\nfile", "ReadError")

@@ -40,6 +40,8 @@ class _Worker:
     name: tuple[str, int] = ("", 0)  #: host and process, when known
     refused: str = ""  #: why it is not used
     running: dict[Any, tuple[int, float]] = field(default_factory=dict)  #: future -> item, time
+    sign: Any = None  #: the last sign of life that was seen
+    seen: float = 0.0  #: when it was first seen
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Cluster:
     scheduler: str  #: "tcp://host:port", or "local" for workers on this machine
     jobs: int = 1  #: workers of "local"
     patience: float = 3600.0  #: seconds without a sign of life after which a worker hangs
-    #: (host, process) -> seconds since it gave one, None when it has not yet
-    sign_of_life: Callable[[str, int], float | None] = lambda _host, _process: None
+    #: (host, process) -> what is another value whenever it gave one. By the driver's clock that
+    #: nobody sets: those of workers and file servers may go wrong by days.
+    sign_of_life: Callable[[str, int], Any] = lambda _host, _process: None
     load: str = "hmavel"  #: module that a worker imports before its first task
 
 
@@ -221,11 +224,13 @@ class _Session:
             logger.warning("worker %s is not used: %s", worker.address, worker.refused)
 
     def _watch(self, worker: _Worker) -> None:
+        if not worker.running:
+            return
+        now, sign = time.monotonic(), self.cluster.sign_of_life(*worker.name)
+        if sign != worker.sign:
+            worker.sign, worker.seen = sign, now
         for since in [began for _, began in worker.running.values()]:
-            silent = time.monotonic() - since
-            sign = self.cluster.sign_of_life(*worker.name)
-            if sign is not None:
-                silent = min(silent, sign)
+            silent = now - max(since, worker.seen)
             if silent > self.cluster.patience:
                 worker.refused = f"it gave no sign of life for {silent:.0f} s"
                 logger.warning("worker %s: %s", worker.address, worker.refused)

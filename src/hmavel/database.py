@@ -25,6 +25,10 @@ _SHARED = (
 )  # fmt: skip
 #: SQLite's primary result codes of a disk that refuses.
 _DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
+#: What its messages say of damage that has no code of its own.
+_DAMAGE = ("UTF-8", "unsupported file format")
+#: What is raised where a row is no record.
+_UNBELIEVABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, CRSError)
 #: Seconds to wait for another process that is writing.
 _PATIENCE_S = 30.0
 
@@ -200,7 +204,7 @@ class Database:
                 ) from error  # fmt: skip
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self._damaged(error) from error
-            if isinstance(error, sqlite3.OperationalError) and "UTF-8" in str(error):
+            if any(words in str(error) for words in _DAMAGE):
                 raise self._damaged(error) from error
             raise
 
@@ -215,7 +219,7 @@ class Database:
         """
         try:
             yield
-        except (ValueError, TypeError, KeyError, AttributeError, CRSError) as error:
+        except _UNBELIEVABLE as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> CatalogueError:

@@ -34,6 +34,23 @@ class HmavelError(Exception):
         return _rebuild, (type(self), self.stage, self.item, words)
 
 
+def cause(reason: str, error: str) -> str:
+    """Return what many failures may have in common: the requirement that was not met.
+
+    Parameters
+    ----------
+    reason
+        The message of an exception: of this module's form, or any other.
+    error
+        The exception's class name.
+    """
+    head, expected, rest = reason.partition(": expected ")
+    requirement, got, _ = rest.partition(", got ")
+    stage = head.split(" ", 1)[0]
+    # Numbers are those of the item; a scene's name within would make each cause its own.
+    return f"{stage}: expected {requirement}" if expected and got else error or "Error"
+
+
 def _rebuild(
     kind: type[HmavelError], stage: str, item: str, words: dict[str, str]
 ) -> HmavelError:

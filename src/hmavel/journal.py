@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -19,12 +21,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hmavel import __version__
 from hmavel.atomic import write_json
-from hmavel.errors import RunError
+from hmavel.errors import HmavelError, RunError, cause
 from hmavel.run_lock import held
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,10 @@ FOLDER = "log"
 _RUN = "run.json"
 #: Seconds between two writings of the counts.
 _EVERY = 1.0
+#: What is raised where a file of the log is none, or is not there.
+_STRANGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
 #: States of a task that was not done now.
 KEPT = "kept"
 FAILED = "failed"
@@ -65,7 +72,7 @@ class Journal:
             self._counts[kind, state] += 1
             self._seconds[kind] += seconds
             if state == FAILED:
-                self._reasons[error or "Error"] += 1
+                self._reasons[cause(reason, error)] += 1
             # The log is no result: a disk without room for it does not end the run.
             with contextlib.suppress(OSError):
                 with self._lines.open("a", encoding="utf-8") as stream:
@@ -83,26 +90,31 @@ class Journal:
         content = {
             "counts": [[*key, number] for key, number in self._counts.items()],
             "seconds": dict(self._seconds), "reasons": dict(self._reasons),
-            "time": time.time(), "process": self._counts_file.stem,
+            "clock": _clock(), "process": self._counts_file.stem,
         }  # fmt: skip
         new = self._counts_file.with_suffix(".new")
         new.write_text(json.dumps(content), encoding="utf-8")
         new.replace(self._counts_file)
 
 
-def begin(out: Path, *, glaciers: int, pairs: int, command: str) -> Path:
-    """Say what a run sets out to do; return the folder that `at` wants."""
+def begin(out: Path, *, command: str) -> Path:
+    """Say that a run has begun, with its planning; return the folder that `at` wants."""
     started = datetime.now(UTC)
     folder = out / FOLDER / f"{started:%Y%m%dT%H%M%S}-{os.getpid()}"
     content = {
-        "started": started.isoformat(timespec="seconds"), "folder": folder.name,
-        "host": socket.gethostname(), "process": os.getpid(), "version": __version__,
-        "command": command, "glaciers": glaciers, "pairs": pairs, "finished": None,
-        "failed": None,
+        "started": started.isoformat(timespec="seconds"), "clock": _clock(),
+        "folder": folder.name, "host": socket.gethostname(), "process": os.getpid(),
+        "version": __version__, "command": command, "glaciers": None, "pairs": None,
+        "finished": None, "seconds": None, "failed": None, "error": None,
     }  # fmt: skip
     write_json(out / FOLDER / _RUN, content)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def planned(out: Path, *, glaciers: int, pairs: int) -> None:
+    """Say what the run sets out to do; raises as `end` does."""
+    _amend(out, glaciers=glaciers, pairs=pairs)
 
 
 def end(out: Path, failed: int) -> None:
@@ -113,17 +125,56 @@ def end(out: Path, failed: int) -> None:
     RunError
         The log is gone: the disk was unmounted, or the folder moved.
     """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    _amend(out, finished=now, failed=failed)
+
+
+@contextmanager
+def errors_noted(out: Path) -> Iterator[None]:
+    """Have the run's record say which error ended the block, if one does."""
+    try:
+        yield
+    except HmavelError as error:
+        with contextlib.suppress(HmavelError):  # that one may be why this cannot be written
+            _amend(out, error=str(error))
+        raise
+
+
+def _amend(out: Path, **more: Any) -> None:
     path = out / FOLDER / _RUN
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        seconds = round(_since(content["clock"]), 1)
+    except _STRANGE as error:
         raise RunError(
             "run", path, expected="the log that the run began",
             got=getattr(error, "strerror", None) or "something else",
             hint="was the disk unmounted? mount it, and run again to go on",
         ) from error
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(path, content | {"finished": now, "failed": failed})
+    write_json(path, content | more | {"seconds": seconds})
+
+
+def _clock() -> dict[str, Any]:
+    """Return the time by the wall, and by the clock of this boot, which nobody sets."""
+    return {"time": time.time(), "monotonic": time.monotonic(), "boot": _boot()}
+
+
+def _since(clock: dict[str, Any]) -> float:
+    """Return the seconds since a `_clock`: not by the wall where that can be avoided."""
+    if clock["boot"] and clock["boot"] == _boot():
+        passed = time.monotonic() - float(clock["monotonic"])
+    else:
+        passed = time.time() - float(clock["time"])
+    return max(passed, 0.0)
+
+
+@lru_cache
+def _boot() -> str:
+    """Return what is one for all processes of one machine until it starts anew; "" unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def at(folder: Path) -> Journal:
@@ -134,13 +185,12 @@ def at(folder: Path) -> Journal:
         return _open[folder]
 
 
-def sign_of_life(folder: Path, host: str, process: int) -> float | None:
-    """Return the seconds since a process noted a task; None when it has noted none."""
+def sign_of_life(folder: Path, host: str, process: int) -> int:
+    """Return a number that is another one whenever a process has noted a task."""
     try:
-        changed = (folder / f"{host}-{process}.tsv").stat().st_mtime
+        return (folder / f"{host}-{process}.tsv").stat().st_size
     except OSError:
-        return None
-    return time.time() - changed
+        return 0
 
 
 @dataclass(frozen=True)
@@ -149,7 +199,7 @@ class Status:
 
     run: dict[str, Any]  #: as `begin` and `end` wrote it
     running: bool
-    elapsed: float  #: seconds since it began, or from begin to end
+    elapsed: float  #: seconds since it began, or from begin to its last word
     counts: dict[str, dict[str, int]] = field(default_factory=dict)  #: kind -> state -> number
     reasons: dict[str, int] = field(default_factory=dict)  #: error -> failures
     last: float | None = None  #: seconds since any process wrote its counts
@@ -166,8 +216,15 @@ class Status:
         return 60 * fresh / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
+    def planning(self) -> bool:
+        """Whether it has not yet said how many pairs there are."""
+        return self.run["pairs"] is None
+
+    @property
     def seconds_left(self) -> float | None:
         """Until the pairs are done, at the rate so far; None when nothing can be said."""
+        if self.planning:
+            return None
         left = self.run["pairs"] - self.pairs_done
         return None if not self.per_minute or left < 0 else 60 * left / self.per_minute
 
@@ -176,20 +233,21 @@ def read(out: Path) -> Status | None:
     """Return what the last run in ``out`` is doing or has done; None when there was none."""
     try:
         run = json.loads((out / FOLDER / _RUN).read_text(encoding="utf-8"))
-        begun = datetime.fromisoformat(run["started"])
         folder = out / FOLDER / str(run["folder"])
-        ended = run["finished"] and datetime.fromisoformat(run["finished"])
-        for key in ("host", "process", "command", "failed"):
+        for key in ("started", "host", "process", "command", "failed", "error"):
             run[key]  # whatever lacks one of them is not ours
-        if not (_is_count(run["pairs"]) and _is_count(run["glaciers"])):
+        if not all(run[key] is None or _is_count(run[key]) for key in ("pairs", "glaciers")):
             return None
-        elapsed = ((ended or datetime.now(UTC)) - begun).total_seconds()
+        ended = run["finished"] or run["error"]
+        elapsed = float(run["seconds"]) if ended else _since(run["clock"])
+        if not math.isfinite(elapsed):
+            return None
         files = sorted(folder.glob("*.counts"))
-    except (OSError, ValueError, KeyError, TypeError):
+    except _STRANGE:
         return None
     counts: dict[str, dict[str, int]] = {}
     reasons: Counter[str] = Counter()
-    latest = None
+    last = None
     for path in files:
         try:
             part = json.loads(path.read_text(encoding="utf-8"))
@@ -200,11 +258,13 @@ def read(out: Path) -> Status | None:
                 states = counts.setdefault(str(kind), {})
                 states[str(state)] = states.get(str(state), 0) + number
             reasons.update(part["reasons"])
-            latest = max(latest or 0.0, float(part["time"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            ago = _since(part["clock"])
+            last = ago if last is None else min(last, ago)
+        except _STRANGE:
             continue  # it is being replaced, or is not ours
-    last = None if latest is None else time.time() - latest
     running = not ended and held(out)
+    if not running and not ended and last is not None:
+        elapsed = max(elapsed - last, 0.0)  # it was stopped, since when nobody counts
     return Status(run, running, elapsed, counts, dict(reasons), last)
 
 
@@ -214,6 +274,8 @@ def _is_count(number: Any) -> bool:
 
 def progress(status: Status) -> str:
     """Return one line: what is done, how fast, how long it will take, what failed."""
+    if status.planning:
+        return "planning: scenes, glaciers and pairs are being looked for"
     pairs = status.counts.get("pair", {})
     glaciers = status.counts.get("glacier", {})
     text = f"{status.pairs_done} of {status.run['pairs']} pairs"
@@ -222,10 +284,16 @@ def progress(status: Status) -> str:
     text += f", {sum(glaciers.values())} of {status.run['glaciers']} glaciers"
     text += f", {sum(status.reasons.values())} failed"
     if status.per_minute:
-        text += f"; {status.per_minute:.0f} pairs a minute"
+        text += f"; {_rate(status.per_minute)}"
     if status.running and status.seconds_left:
         text += f", about {duration(status.seconds_left)} left"
     return text
+
+
+def _rate(per_minute: float) -> str:
+    if per_minute >= 10:
+        return f"{per_minute:.0f} pairs a minute"
+    return f"{60 * per_minute:.0f} pairs an hour"
 
 
 def status_text(status: Status) -> str:
@@ -235,6 +303,8 @@ def status_text(status: Status) -> str:
         word = f"running for {duration(status.elapsed)}"
     elif run["finished"]:
         word = f"finished after {duration(status.elapsed)}, {run['failed']} failures"
+    elif run["error"]:
+        word = f"ended after {duration(status.elapsed)} by an error"
     else:
         word = "stopped before its end"
     lines = [
@@ -245,9 +315,11 @@ def status_text(status: Status) -> str:
         parts = ", ".join(f"{state} {number}" for state, number in sorted(states.items()))
         lines.append(f"  {kind}: {parts}")
     if status.reasons:
-        kinds = sorted(status.reasons.items())
-        parts = ", ".join(f"{error} {number}" for error, number in kinds)
-        lines.append(f"  failures by kind: {parts}; reasons in {FOLDER}/{run['folder']}")
+        lines.append(f"  failures by reason; each is in {FOLDER}/{run['folder']}:")
+        most = sorted(status.reasons.items(), key=lambda one: (-one[1], one[0]))
+        lines += [f"    {number:6d}  {reason}" for reason, number in most]
+    if run["error"]:
+        lines.append(f"  {run['error']}")
     if status.running and status.last is not None:
         lines.append(f"  last sign of life {duration(status.last)} ago")
     if not status.running and not run["finished"] and run["command"]:
@@ -263,6 +335,7 @@ def status_json(status: Status) -> str:
         "pairs_per_minute": round(status.per_minute, 2), "seconds_left": status.seconds_left,
         "last_sign_s": status.last,
     }  # fmt: skip
+    del content["clock"]
     return json.dumps(content, indent=1)
 
 
@@ -279,15 +352,25 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def reporting(out: Path, *, every: float = 10.0) -> Iterator[None]:
-    """Log a line of progress now and then while the block runs."""
+def reporting(out: Path) -> Iterator[None]:
+    """Log a line of progress now and then while the block runs, and at its end.
+
+    The records have an attribute ``progress``, so that a terminal may show each in the place
+    of the last one: there, one every two seconds; elsewhere ever fewer, down to one a minute.
+    """
     done = threading.Event()
 
     def report() -> None:
-        while not done.wait(every):
+        begin = time.monotonic()
+        while True:
+            every = min(10.0 + (time.monotonic() - begin) / 20, 60.0)
+            ended = done.wait(2.0 if sys.stderr.isatty() else every)
             status = read(out)
             if status is not None:
-                logger.info("%s", progress(status))
+                more = {"progress": "last" if ended else "more"}
+                logger.info("%s", progress(status), extra=more)
+            if ended:
+                return
 
     thread = threading.Thread(target=report, name="progress", daemon=True)
     thread.start()

@@ -93,7 +93,7 @@ def parse(text: str) -> int:
         amount = float(match[1]) if match else 0.0
     except ValueError:
         amount = 0.0
-    if match is None or amount <= 0 or (match[2] == "%" and amount > 100):
+    if match is None or not 0 < amount < 1e18 or (match[2] == "%" and amount > 100):
         raise ValueError(
             f"memory: expected a size like 8G or 70%, got {text!r}; give one or leave it out"
         )

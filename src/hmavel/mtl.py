@@ -263,7 +263,7 @@ def _from_odl(path: Path, text: str) -> Groups:
 def _from_json(path: Path, text: str) -> Groups:
     try:
         content: Any = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise _unreadable(path, f"JSON that breaks off or is wrong: {error}") from error
     roots = ("LANDSAT_METADATA_FILE", "L1_METADATA_FILE")
     root = next((content[r] for r in roots if isinstance(content, dict) and r in content), None)

@@ -7,6 +7,7 @@ is opened first by a process that may die; one serves for all files.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
@@ -91,7 +92,7 @@ class _Opener:
     def end(self) -> int:
         """End the process, if there is one; return its status."""
         process, self._process = self._process, None
-        if process is None:
+        if process is None or self._owner != os.getpid():
             return 0
         assert process.stdin is not None
         assert process.stdout is not None
@@ -121,3 +122,4 @@ class _Opener:
 
 _lock = threading.Lock()
 _opener = _Opener()
+atexit.register(_opener.end)

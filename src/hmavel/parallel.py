@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from hmavel.atomic import discard_live
 from hmavel.cluster import Cluster, run_on
-from hmavel.errors import HmavelError
+from hmavel.errors import HmavelError, cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,11 @@ class Failure:
     def __str__(self) -> str:
         """Give the line of the list of failures."""
         return f"{self.item}: {self.reason}"
+
+    @property
+    def cause(self) -> str:
+        """What it has in common with others."""
+        return cause(self.reason, self.error)
 
     @classmethod
     def of(cls, item: str, error: Exception) -> Failure:
@@ -70,9 +76,11 @@ class _Attempt(Generic[Item, Result]):
 def _begin_worker(driver: int) -> None:
     """Quiet what the driver keeps quiet, and do not outlive a driver that was killed.
 
-    Called before its first task: one that has got none would wait for minutes.
+    Called before its first task: one that has got none would wait for minutes. Ctrl-C reaches
+    all processes of a terminal: here it is the driver's to say when to end.
     """
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == driver:

@@ -256,8 +256,25 @@ def read_text(counts: dict[str, float]) -> str:
     ) + more
 
 
-def run_json(result: RunResult) -> str:
-    """Return the summary of a run as JSON."""
+def plan_json(plan: Plan, cost: Cost) -> str:
+    """Return what ``hmavel run --dry-run`` says of this job as JSON."""
+    glaciers = {
+        glacier.site.id: {
+            "scenes": len(glacier.rows), "accepted": len(glacier.scenes),
+            "pairs": len(glacier.pairs), "ice_cells": int(glacier.site.ice.sum()),
+        }
+        for glacier in plan.glaciers
+    }  # fmt: skip
+    content = {
+        "folder": str(plan.folder), "glaciers": glaciers, "scenes": plan.found,
+        "notes": plan.notes, "failures": [asdict(failure) for failure in plan.failures],
+        "cost": asdict(cost) | {"cpu_h": cost.cpu_h},
+    }  # fmt: skip
+    return json.dumps(content, indent=1, allow_nan=False)
+
+
+def run_json(result: RunResult, reasons: Sequence[tuple[str, int]], retry: str) -> str:
+    """Return the summary of a run as JSON, with reasons counted and how to try again."""
     counts = {
         glacier.id: {"pairs": len(glacier.rows), "made": glacier.made, "months": glacier.months}
         for glacier in result.glaciers
@@ -265,9 +282,10 @@ def run_json(result: RunResult) -> str:
     content = {
         "folder": str(result.plan.folder), "glaciers": counts,
         "failures": [asdict(failure) for failure in result.failures],
+        "reasons": dict(reasons), "retry": retry if result.failures else None,
         "seconds": result.seconds, "elapsed": result.elapsed,
     }  # fmt: skip
-    return json.dumps(content, indent=1)
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def seconds_text(seconds: dict[str, float], elapsed: float) -> str:

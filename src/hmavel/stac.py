@@ -145,7 +145,7 @@ def _faults() -> tuple[type[Exception], ...]:
 
     return (
         APIError, pystac.STACError, pystac.STACTypeError, requests.RequestException, OSError,
-        ValueError, KeyError, TypeError, AttributeError,
+        ValueError, KeyError, TypeError, AttributeError, RecursionError,
     )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """Read a JSON record; a missing or damaged one is empty, and its work is done again."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

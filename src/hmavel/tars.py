@@ -80,7 +80,7 @@ def open_member(path: Path) -> Iterator[IO[bytes]]:
                     assert file is not None  # as it is of every regular file
                     yield file
                     return
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except _DAMAGE as error:
         raise _broken(tar, error) from error
     raise _unreadable(tar, f"no member {name}", "fetch the complete product")
 
@@ -92,6 +92,10 @@ def member_size(path: Path) -> int:
         if member.name == name:
             return member.size
     raise _unreadable(tar, f"no member {name}", "fetch the complete product")
+
+
+#: What a damaged tar is found out by: `OverflowError` where a size has too many digits.
+_DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, OverflowError)
 
 
 @lru_cache(maxsize=512)
@@ -115,7 +119,7 @@ def _members(tar: Path, size: int, changed: int) -> tuple[Member, ...]:
                 if item.isfile():
                     found.append(Member(_tidy(item.name), item.size, item.offset_data))
             _check_end(archive, tar, end)
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except _DAMAGE as error:
         raise _broken(tar, error) from error
     if not found:
         got = "a tar without files"

@@ -105,42 +105,66 @@ def run(
     check_packages(config)
     folder = config.output.folder
     with run_lock.hold(folder):
-        if stale := sweep(folder):
-            logger.info("removed %d unfinished files of a run that was killed", stale)
-        write_text(folder / "config.toml", to_toml(config))
-        plan = make_plan(config, jobs=jobs, clock=clock)
-        pairs = sum(len(glacier.pairs) for glacier in plan.glaciers)
-        notes = journal.begin(
-            folder, glaciers=len(plan.glaciers), pairs=pairs, command=command
+        notes = journal.begin(folder, command=command)
+        with journal.errors_noted(folder):
+            return _run(config, folder, jobs, total, notes, scheduler, clock)
+
+
+def _run(
+    config: Config,
+    folder: Path,
+    jobs: int,
+    total: int,
+    notes: Path,
+    scheduler: str,
+    clock: Clock,
+) -> RunResult:
+    if stale := sweep(folder):
+        logger.info("removed %d unfinished files of a run that was killed", stale)
+    write_text(folder / "config.toml", to_toml(config))
+    plan = make_plan(config, jobs=jobs, clock=clock)
+    pairs = sum(len(glacier.pairs) for glacier in plan.glaciers)
+    _note(notes, "plan", plan.failures)
+    journal.planned(folder, glaciers=len(plan.glaciers), pairs=pairs)
+    done: list[GlacierResult] = []
+    failures = list(plan.failures)
+    with journal.reporting(folder):
+        for result in _all_glaciers(plan, config, jobs, total, notes, scheduler):
+            if isinstance(result, Failure):
+                failures.append(result)
+                _note(notes, "glacier", [result])  # its worker could not
+            else:
+                done.append(result)
+                clock.add(result.seconds, result.counts)
+                failures += result.failures
+    if scheduler:
+        sweep(folder)  # what a worker left that was lost on the way
+    if config.output.wgs84:
+        with clock.stage("mosaic"):
+            unmade = _mosaics(done, folder, config, jobs)
+        _note(notes, "mosaic", unmade)
+        failures += unmade
+    folders = [result.folder for result in done if result.state]
+    with clock.stage("write"):
+        finished = parallel.attempt(
+            partial(finish_run, folder, folders, config), "table and catalogue of the run"
         )
-        done: list[GlacierResult] = []
-        failures = list(plan.failures)
-        with journal.reporting(folder):
-            for result in _all_glaciers(plan, config, jobs, total, notes, scheduler):
-                if isinstance(result, Failure):
-                    failures.append(result)
-                else:
-                    done.append(result)
-                    clock.add(result.seconds, result.counts)
-                    failures += result.failures
-        if scheduler:
-            sweep(folder)  # what a worker left that was lost on the way
-        if config.output.wgs84:
-            with clock.stage("mosaic"):
-                failures += _mosaics(done, folder, config, jobs)
-        folders = [result.folder for result in done if result.state]
-        with clock.stage("write"):
-            finished = parallel.attempt(
-                partial(finish_run, folder, folders, config), "table and catalogue of the run"
-            )
-        failures += [finished] if isinstance(finished, Failure) else []
-        _write_tables(folder, plan, done, failures)
-        remember_pairs(plan, done)
-        journal.at(notes).close()
-        journal.end(folder, len(failures))
+    failures += [finished] if isinstance(finished, Failure) else []
+    _write_tables(folder, plan, done, failures)
+    remember_pairs(plan, done)
+    journal.at(notes).close()
+    journal.end(folder, len(failures))
     return RunResult(
         plan, done, failures, dict(clock.seconds), clock.elapsed, dict(clock.counts)
     )
+
+
+def _note(notes: Path, kind: str, failures: list[Failure]) -> None:
+    for failure in failures:
+        journal.at(notes).line(
+            kind, failure.item, journal.FAILED, reason=failure.reason, error=failure.error
+        )
+    journal.at(notes).close()
 
 
 def _all_glaciers(

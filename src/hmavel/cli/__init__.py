@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -9,14 +10,23 @@ from typing import TYPE_CHECKING
 
 from hmavel.cli import commands
 from hmavel.cli.arguments import parser
-from hmavel.cli.ending import DONE, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
-from hmavel.cli.messages import send_messages, stop_on_signals
+from hmavel.cli.ending import (
+    DONE,
+    HUNG_UP,
+    INTERRUPTED,
+    SOME_FAILED,
+    TERMINATED,
+    WRONG_USAGE,
+)
+from hmavel.cli.messages import STATUS, say, send_messages, stop_on_signals
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 __all__ = [
-    "DONE", "INTERRUPTED", "SOME_FAILED", "TERMINATED", "WRONG_USAGE", "main", "parser",
+    "DONE", "HUNG_UP", "INTERRUPTED", "SOME_FAILED", "TERMINATED", "WRONG_USAGE", "main",
+    "parser",
 ]
 
 
@@ -37,15 +47,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (HmavelError, ValueError) as error:
         if arguments.verbose >= 2:
             raise
-        print(f"hmavel: {error}", file=sys.stderr)
+        _fail(arguments, str(error))
         # A pair is an item that failed; anything else could not even begin.
         usage = isinstance(error, ConfigError | ValueError)
         one_item = arguments.command is commands.pair and not usage
         return SOME_FAILED if one_item else WRONG_USAGE
     except KeyboardInterrupt as stop:
-        print("hmavel: stopped; what was finished is kept, the same command resumes",
-              file=sys.stderr)
-        return TERMINATED if stop.args else INTERRUPTED
+        _fail(arguments, "stopped; what was finished is kept, the same command resumes")
+        return STATUS[stop.args[0]] if stop.args else INTERRUPTED
     except BrokenPipeError:  # `hmavel scenes ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+def _fail(arguments: argparse.Namespace, why: str) -> None:
+    """Say why a command came to nothing; where JSON was asked for, in JSON as well."""
+    say(f"hmavel: {why}")
+    if getattr(arguments, "json", False):
+        print(json.dumps({"error": why}, indent=1))

@@ -5,7 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hmavel.cli.ending import DONE, SOME_FAILED, WRONG_USAGE, listed
+from hmavel.cli.ending import (
+    DONE,
+    SOME_FAILED,
+    by_reason,
+    command_of,
+    listed,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -54,20 +60,23 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = _jobs(arguments)
     if arguments.dry_run:
         plan = planning.plan(settings, jobs=settings.run.jobs if jobs is None else jobs)
+        costs = planning.expected_cost(plan, settings)
+        if arguments.json:
+            print(report.plan_json(plan, costs[0]))
+            return SOME_FAILED if plan.failures else DONE
         print(report.plan_text(plan))
-        print(report.cost_text(*planning.expected_cost(plan, settings)))
+        print(report.cost_text(*costs))
         return listed(plan.failures)
-    command = f"hmavel run {arguments.config}"
-    if arguments.scheduler:
-        command += f" --scheduler {arguments.scheduler}"
+    command = command_of(arguments)
     result = workflow.run(
         settings, jobs=jobs, memory=arguments.memory, scheduler=arguments.scheduler,
         command=command,
     )
     if arguments.json:
-        print(report.run_json(result))
+        print(report.run_json(result, by_reason(result.failures), command))
         return SOME_FAILED if result.failures else DONE
-    print(report.run_text(result))
+    if not arguments.quiet:
+        print(report.run_text(result))
     return listed(result.failures, retry=command, table=result.plan.folder / "failures.csv")
 
 
@@ -166,12 +175,14 @@ def config(arguments: argparse.Namespace) -> int:
 def status(arguments: argparse.Namespace) -> int:
     """Show what a run is doing."""
     from hmavel import journal
+    from hmavel.errors import RunError
 
     status = journal.read(arguments.folder)
     if status is None:
-        print(f"hmavel: status {arguments.folder}: expected the output folder of a run, got "
-              "none; give output.folder of its configuration", file=sys.stderr)
-        return WRONG_USAGE
+        raise RunError(
+            "status", arguments.folder, expected="the output folder of a run", got="none",
+            hint="give output.folder of its configuration",
+        )
     print(journal.status_json(status) if arguments.json else journal.status_text(status))
     return DONE
 

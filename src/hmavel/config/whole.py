@@ -80,7 +80,7 @@ def load(path: Path) -> Config:
             "config", path, expected="a readable TOML file", got=_brief(error),
             hint="write one with: hmavel config > my.toml",
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with 5000 digits
         raise ConfigError(
             "config", path, expected="TOML", got=f"{error}",
             hint="compare the line with the output of: hmavel config",
