@@ -260,7 +260,8 @@ def _log():
     run = {"started": "2026-01-01T00:00:00+00:00", "folder": "x", "finished": None, "host": "h",
            "process": 1, "version": "0", "command": "c", "glaciers": 1, "pairs": 2,
            "failed": None, "error": None,
-           "clock": {"time": 1e9, "monotonic": 1.0, "boot": "b"}}  # fmt: skip
+           "clock": {"time": 1e9, "monotonic": 1.0, "boot": "b"},
+           "planned": {"time": 1e9, "monotonic": 2.0, "boot": "b"}}  # fmt: skip
     ended = run | {"finished": "2026-01-01T00:00:01+00:00", "seconds": 1.0, "failed": 0}
     planned = run | {"glaciers": None, "pairs": None}
     counts = {"counts": [["pair", "used", 3]], "seconds": {"pair": 1.0},

@@ -36,6 +36,8 @@ FOLDER = "log"
 _RUN = "run.json"
 #: Seconds between two writings of the counts.
 _EVERY = 1.0
+#: Seconds of matching before anybody is told how long the rest will take.
+_EARLY_S = 30.0
 #: What is raised where a file of the log is none, or is not there.
 _STRANGE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
@@ -105,7 +107,7 @@ def begin(out: Path, *, command: str) -> Path:
         "started": started.isoformat(timespec="seconds"), "clock": _clock(),
         "folder": folder.name, "host": socket.gethostname(), "process": os.getpid(),
         "version": __version__, "command": command, "glaciers": None, "pairs": None,
-        "finished": None, "seconds": None, "failed": None, "error": None,
+        "planned": None, "finished": None, "seconds": None, "failed": None, "error": None,
     }  # fmt: skip
     write_json(out / FOLDER / _RUN, content)
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +116,7 @@ def begin(out: Path, *, command: str) -> Path:
 
 def planned(out: Path, *, glaciers: int, pairs: int) -> None:
     """Say what the run sets out to do; raises as `end` does."""
-    _amend(out, glaciers=glaciers, pairs=pairs)
+    _amend(out, glaciers=glaciers, pairs=pairs, planned=_clock())
 
 
 def end(out: Path, failed: int) -> None:
@@ -161,11 +163,12 @@ def _clock() -> dict[str, Any]:
 
 def _since(clock: dict[str, Any]) -> float:
     """Return the seconds since a `_clock`: not by the wall where that can be avoided."""
-    if clock["boot"] and clock["boot"] == _boot():
-        passed = time.monotonic() - float(clock["monotonic"])
-    else:
-        passed = time.time() - float(clock["time"])
-    return max(passed, 0.0)
+    return _between(clock, _clock())
+
+
+def _between(begin: dict[str, Any], end: dict[str, Any]) -> float:
+    key = "monotonic" if begin["boot"] and begin["boot"] == end["boot"] else "time"
+    return max(float(end[key]) - float(begin[key]), 0.0)
 
 
 @lru_cache
@@ -203,6 +206,7 @@ class Status:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)  #: kind -> state -> number
     reasons: dict[str, int] = field(default_factory=dict)  #: error -> failures
     last: float | None = None  #: seconds since any process wrote its counts
+    matching: float = 0.0  #: seconds of `elapsed` after the planning
 
     @property
     def pairs_done(self) -> int:
@@ -213,7 +217,7 @@ class Status:
     def per_minute(self) -> float:
         """Pairs matched a minute; those of former runs do not count."""
         fresh = self.pairs_done - self.counts.get("pair", {}).get(KEPT, 0)
-        return 60 * fresh / self.elapsed if self.elapsed > 0 else 0.0
+        return 60 * fresh / self.matching if self.matching > 0 else 0.0
 
     @property
     def planning(self) -> bool:
@@ -225,8 +229,10 @@ class Status:
         """Until the pairs are done, at the rate so far; None when nothing can be said."""
         if self.planning:
             return None
-        left = self.run["pairs"] - self.pairs_done
-        return None if not self.per_minute or left < 0 else 60 * left / self.per_minute
+        left = int(self.run["pairs"]) - self.pairs_done
+        if not self.per_minute or left < 0 or self.matching < _EARLY_S:
+            return None
+        return 60 * left / self.per_minute
 
 
 def read(out: Path) -> Status | None:
@@ -240,7 +246,8 @@ def read(out: Path) -> Status | None:
             return None
         ended = run["finished"] or run["error"]
         elapsed = float(run["seconds"]) if ended else _since(run["clock"])
-        if not math.isfinite(elapsed):
+        planning = _between(run["clock"], run["planned"]) if run["planned"] else elapsed
+        if not (math.isfinite(elapsed) and math.isfinite(planning)):
             return None
         files = sorted(folder.glob("*.counts"))
     except _STRANGE:
@@ -265,7 +272,8 @@ def read(out: Path) -> Status | None:
     running = not ended and held(out)
     if not running and not ended and last is not None:
         elapsed = max(elapsed - last, 0.0)  # it was stopped, since when nobody counts
-    return Status(run, running, elapsed, counts, dict(reasons), last)
+    matching = max(elapsed - planning, 0.0)
+    return Status(run, running, elapsed, counts, dict(reasons), last, matching)
 
 
 def _is_count(number: Any) -> bool:
@@ -335,7 +343,7 @@ def status_json(status: Status) -> str:
         "pairs_per_minute": round(status.per_minute, 2), "seconds_left": status.seconds_left,
         "last_sign_s": status.last,
     }  # fmt: skip
-    del content["clock"]
+    del content["clock"], content["planned"]
     return json.dumps(content, indent=1)
 
 

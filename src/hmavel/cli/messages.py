@@ -42,7 +42,8 @@ class _ToStderr(logging.StreamHandler[Any]):
         kind = getattr(record, "progress", "")
         try:
             if kind and self.stream.isatty():
-                line = self.format(record)[: max(os.get_terminal_size(2).columns - 1, 20)]
+                columns = os.get_terminal_size(2).columns or 80
+                line = self.format(record)[: columns - 1]
                 self.stream.write(f"\r\x1b[K{line}" + ("\n" if kind == "last" else ""))
                 self.stream.flush()
                 self._over = kind != "last"
