@@ -259,6 +259,6 @@ def test_broken_files_of_every_kind(tmp_path: Path, target: str) -> None:
     assert result["cases"] >= (GIVEN or 1000)
 
 
-@pytest.mark.parametrize("target", ["csv", "state", "tar", "toml"])
+@pytest.mark.parametrize("target", ["csv", "gpkg", "state", "tar", "toml"])
 def test_what_was_found_once(tmp_path: Path, target: str) -> None:
     assert fuzzing.run(target, 100, 0, tmp_path)["found"] == {}

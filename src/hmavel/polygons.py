@@ -238,6 +238,13 @@ def _label(crs: Any) -> str:
     return f"EPSG:{epsg}" if epsg else str(crs)
 
 
+#: The last of a geometry that is none, such as a ring that is not closed.
+_UNREADABLE = (
+    pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError,
+    shapely.errors.GEOSException,
+)  # fmt: skip
+
+
 def _read_layer(path: Path, layer: str | None, **options: Any) -> gpd.GeoDataFrame:
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
@@ -249,7 +256,7 @@ def _read_layer(path: Path, layer: str | None, **options: Any) -> gpd.GeoDataFra
         if not layers:
             raise unusable(path, "polygons", "a file without geometry", "check the file")
         frame = gpd.read_file(path, layer=layer or layers[0], **options)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
+    except _UNREADABLE as error:
         got = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise unusable(
             path, "a readable vector file", got, "fetch it again, all its parts"
