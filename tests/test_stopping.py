@@ -39,6 +39,10 @@ def deaf(grace, out, **options):
         stderr=subprocess.PIPE, text=True, **options,
     )
     assert process.stdout.readline() == "begun\n"
+    spent = psutil.Process(process.pid).cpu_times
+    begun = spent().user
+    while spent().user < begun + 0.05:  # until it is surely in there
+        time.sleep(0.01)
     return process
 
 

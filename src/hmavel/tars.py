@@ -116,7 +116,7 @@ def _members(tar: Path, size: int, changed: int) -> tuple[Member, ...]:
                         "product again from where you trust",
                     )  # fmt: skip
                 end = item.offset_data + -(-item.size // _BLOCK) * _BLOCK
-                if item.isfile():
+                if item.isfile() and _tidy(item.name) != ".":  # a name that is none
                     found.append(Member(_tidy(item.name), item.size, item.offset_data))
             _check_end(archive, tar, end)
     except _DAMAGE as error:

@@ -22,7 +22,8 @@ def parser() -> argparse.ArgumentParser:
     log = common.add_argument_group("messages")
     log.add_argument("-v", "--verbose", action="count", default=0,
                      help="say more; twice: also show where an error came from")
-    log.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
+    log.add_argument("-q", "--quiet", action="store_true",
+                     help="only warnings and errors, beside the result")
     log.add_argument("--log-file", type=Path, metavar="FILE",
                      help="also write every message, with its time, to FILE")
 

@@ -75,8 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(report.run_json(result, by_reason(result.failures), command))
         return SOME_FAILED if result.failures else DONE
-    if not arguments.quiet:
-        print(report.run_text(result))
+    print(report.run_text(result))
     return listed(result.failures, retry=command, table=result.plan.folder / "failures.csv")
 
 

@@ -18,7 +18,11 @@ first steps:
   hmavel run my.toml               make the months; run it again to resume
 
 exit status:
-  0 done;  1 finished, but some items failed (they are listed);  2 wrong usage or configuration
+  0    done
+  1    finished, but some items failed: they are listed, with the command to try them again
+  2    nothing was begun or the run could not go on: wrong usage or configuration, another run
+       in the output folder, no scene, a disk that cannot be written
+  129, 130, 143    stopped by SIGHUP (a closed terminal), Ctrl-C, SIGTERM
 """
 
 DEMO_EPILOG = """\
