@@ -5,25 +5,21 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from hmavel import __version__, estimate, parallel, state
+from hmavel import estimate
 from hmavel.acquisitions import Rejected
 from hmavel.catalogue import FILE, Catalogue
-from hmavel.config import as_json
+from hmavel.decided import known_scenes, screen_scenes, wanted
 from hmavel.errors import ConfigError, GlacierError, HmavelError
-from hmavel.glaciers import neighbours, read_glaciers, select
+from hmavel.glaciers import read_glaciers, select
 from hmavel.itslive import source_epsg
 from hmavel.outcome import Clock, GlacierPlan, Plan
 from hmavel.pairing import reach_days, select_pairs
 from hmavel.parallel import Failure
 from hmavel.prior import expected_speed
 from hmavel.scanning import scan
-from hmavel.screening import Decision, screen_all
 from hmavel.site import make_site
 from hmavel.sources import find_other, with_silent
 from hmavel.vsi import shown
@@ -32,24 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from geopandas import GeoDataFrame
-    from shapely.geometry.base import BaseGeometry
 
     from hmavel._types import Scene
-    from hmavel.classes import Thresholds
     from hmavel.config import Config
+    from hmavel.decided import Found
     from hmavel.estimate import Cost, Work
     from hmavel.outcome import GlacierResult, Row
-    from hmavel.screening import Limits
+    from hmavel.screening import Decision
     from hmavel.site import Site
 
 logger = logging.getLogger(__name__)
-
-#: Scene id -> what was decided about it, for one glacier.
-Found = dict[str, tuple["Scene", Decision]]
-
-#: Scenes that one task screens: the outline is drawn once for them.
-_CHUNK = 12
-
 
 def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
     """Find the glaciers and scenes, screen every scene for every glacier, choose the pairs.
@@ -99,14 +87,14 @@ def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan
         scan(catalogue, config.input.archive, more=other)
         catalogue.sync_glaciers(chosen)
         rejected = [Rejected(Path(item), reason) for item, reason in catalogue.left_out()]
-        scenes = _wanted(catalogue.scenes(), config)
+        scenes = wanted(catalogue.scenes(), config)
     failures = [_unusable(item) for item in rejected if item.fault]
     if not scenes:
         raise _no_scene(config, rejected)
     # The failures of the products that could not be opened are in the table as well.
     shared = [_rejected_row(item) for item in rejected]
     with clock.stage("screen"):
-        decisions, failed = _screen(chosen, inventory, catalogue, config, jobs)
+        decisions, failed = screen_scenes(chosen, inventory, catalogue, config, jobs)
     failures += failed
     glaciers = []
     notes = [f"{name}: left out, {why}" for name, why in inventory.attrs["refused"]]
@@ -213,21 +201,21 @@ def recall(config: Config) -> dict[str, GlacierPlan]:
         inventory = read_glaciers(**config.glaciers.reading())
         plans = {}
         for glacier in _choose(inventory, config).itertuples():
-            found = _known(glacier, catalogue, config).found
+            found = known_scenes(glacier, catalogue, config).found
             if found:
                 plans[glacier.id] = _plan_glacier(glacier, inventory, found, config)
     return plans
 
 
 def _choose(inventory: GeoDataFrame, config: Config) -> GeoDataFrame:
-    wanted = config.glaciers
+    asked = config.glaciers
     chosen = select(
-        inventory, min_area_km2=wanted.min_area_km2, ids=wanted.ids or None,
-        regions=wanted.regions or None, bbox=wanted.bbox,
+        inventory, min_area_km2=asked.min_area_km2, ids=asked.ids or None,
+        regions=asked.regions or None, bbox=asked.bbox,
     )
     if not len(chosen):
         raise GlacierError(
-            "glaciers", wanted.inventory, expected="glaciers that fulfil [glaciers]",
+            "glaciers", asked.inventory, expected="glaciers that fulfil [glaciers]",
             got=f"none of {len(inventory)}",
             hint="lower min_area_km2, or widen bbox or regions",
         )
@@ -238,104 +226,6 @@ def _area(chosen: GeoDataFrame) -> tuple[float, float, float, float]:
     """Return the box around all glaciers: west, south, east, north, degrees."""
     west, south, east, north = (float(edge) for edge in chosen.total_bounds)
     return west, south, east, north
-
-
-def _wanted(scenes: Sequence[Scene], config: Config) -> list[Scene]:
-    paths = {tuple(int(part) for part in text.split("/")) for text in config.input.wrs}
-    first = np.datetime64(config.input.first or "0001-01-01", "D")
-    last = np.datetime64(config.input.last or "9999-12-31", "D")
-    return [
-        scene
-        for scene in scenes
-        if first <= scene.time.astype("datetime64[D]") <= last
-        and (not paths or scene.wrs in paths)
-    ]
-
-
-class _Known(NamedTuple):
-    """Scenes that reach a glacier."""
-
-    found: Found  #: those that were decided on
-    new: list[Scene]  #: the others
-    made_with: str  #: fingerprint of the options
-
-
-def _known(glacier: Any, catalogue: Catalogue, config: Config) -> _Known:
-    """Return what the catalogue knows of a glacier's scenes, by the options of now."""
-    made_with = _screening_fingerprint(glacier, config)
-    known = {d.scene_id: d for d in catalogue.decisions(glacier.id, made_with)}
-    reach = _wanted(catalogue.scenes(glacier.id), config)
-    return _Known(
-        {s.id: (s, known[s.id]) for s in reach if s.id in known},
-        [s for s in reach if s.id not in known], made_with,
-    )  # fmt: skip
-
-
-class _Glacier(NamedTuple):
-    """A row of the inventory, for another process."""
-
-    id: str
-    geometry: BaseGeometry
-
-
-class _Task(NamedTuple):
-    glacier: _Glacier
-    near: GeoDataFrame  #: glaciers whose ice may be within sight
-    scenes: list[Scene]
-    made_with: str  #: fingerprint of the options
-
-
-def _screen(
-    chosen: GeoDataFrame, inventory: GeoDataFrame, catalogue: Catalogue, config: Config,
-    jobs: int,
-) -> tuple[dict[str, Found], list[Failure]]:
-    """Decide on every scene that reaches a glacier: glacier id -> scene id -> decision."""
-    decisions: dict[str, Found] = {}
-    tasks: list[_Task] = []
-    limits = config.screening.limits(config.glaciers)
-    for glacier in chosen.itertuples():
-        decisions[glacier.id], new, made_with = _known(glacier, catalogue, config)
-        if not new:
-            continue
-        one = _Glacier(str(glacier.id), glacier.geometry)
-        near = neighbours(one.geometry, inventory, reach_m=limits.gap_m + limits.ground_m)
-        tasks += [
-            _Task(one, near, new[i : i + _CHUNK], made_with) for i in range(0, len(new), _CHUNK)
-        ]
-
-    def keep(task: _Task, made: list[Decision]) -> None:
-        catalogue.decide(task.glacier.id, task.made_with, made)
-
-    results = parallel.map(
-        partial(_decide, limits=limits, thresholds=config.mask.thresholds()), tasks, jobs=jobs,
-        label="parts of the archive screened", workers="processes", keep=keep,
-        name=lambda task: f"screening of {task.glacier.id}",
-    )
-    failures = []
-    for task, result in zip(tasks, results, strict=True):
-        if isinstance(result, Failure):
-            failures.append(result)
-            continue
-        for scene, decision in zip(task.scenes, result, strict=True):
-            decisions[task.glacier.id][scene.id] = scene, decision
-    failures += [
-        Failure(f"scene {decision.scene_id} for {name}", decision.reason, "ReadError")
-        for name, found in decisions.items()
-        for _, decision in found.values()
-        if decision.failed
-    ]
-    return decisions, failures
-
-
-def _decide(task: _Task, *, limits: Limits, thresholds: Thresholds) -> list[Decision]:
-    """Screen some scenes."""
-    return screen_all(task.scenes, task.glacier, limits, thresholds, others=task.near)
-
-
-def _screening_fingerprint(glacier: Any, config: Config) -> str:
-    """Of what decisions depend on: not of the choice of glaciers, which may grow."""
-    options = [as_json(config.screening), as_json(config.mask), config.glaciers.outlines()]
-    return state.fingerprint(__version__, options, glacier.geometry.wkb_hex)
 
 
 def _plan_glacier(
