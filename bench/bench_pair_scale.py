@@ -119,9 +119,9 @@ def make_pair(folder: Path, size: int) -> None:
 
 def measure(folder: Path, threads: int, *, uncut: bool) -> dict[str, Any]:
     files = [str(folder / f"{name}_B8.TIF") for name in NAMES]
-    alone = json.loads(run(CORRELATOR, *files, "1", *(["2"] if threads > 1 else []))["out"])
+    alone = json.loads(run(CORRELATOR, *files, "1", *([str(threads)] if threads > 1 else []))["out"])
     result: dict[str, Any] = {"correlator": alone, "load": os.getloadavg()[0]}
-    one = alone["1"]["cpu"]
+    one, wall = alone["1"]["cpu"], alone[str(threads)]["wall"]
     common = ["pair", *files, "--threads", str(threads), "--quiet", "--out"]
     cases = {
         "displacement only": ["--no-figure"],
@@ -133,6 +133,7 @@ def measure(folder: Path, threads: int, *, uncut: bool) -> dict[str, Any]:
         result[name] = {
             "cpu": got["cpu"], "wall": got["wall"], "peak_MiB": got["peak_MiB"],
             "outside_share_of_cpu": 1 - one / got["cpu"],
+            "outside_share_of_wall": 1 - wall / got["wall"],
         }  # fmt: skip
     if uncut:
         got = run(UNCUT, *common, str(folder / "uncut"), *cases["and bedrock"])

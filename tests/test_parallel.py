@@ -41,6 +41,23 @@ def test_failures_keep_their_place_and_the_rest_its_results(workers, jobs):
     assert str(three) == "3: read three.tif: expected a number, got 3; try 4"
 
 
+@pytest.mark.parametrize("workers", ["threads", "processes"])
+def test_results_are_kept_here_as_they_come(workers):
+    kept, here = {}, threading.get_ident()
+
+    def keep(item: int, result: float) -> None:
+        assert threading.get_ident() == here
+        if item == 4:
+            raise OSError("no room")
+        kept[item] = result
+
+    results = parallel.map(invert, [1, 2, 3, 4, 0], jobs=2, workers=workers, keep=keep)
+    assert kept == {1: 1.0, 2: 0.5}  # neither what failed nor what could not be kept
+    assert results[:2] == [1.0, 0.5]
+    assert [type(result) for result in results[2:]] == [Failure] * 3
+    assert results[3].reason == "OSError: no room"
+
+
 def test_a_dead_worker_costs_only_its_item():
     results = parallel.map(
         die_on_two, [1, 2, 3, 4], jobs=2, workers="processes", name=lambda x: f"item {x}"
