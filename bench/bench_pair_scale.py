@@ -119,7 +119,8 @@ def make_pair(folder: Path, size: int) -> None:
 
 def measure(folder: Path, threads: int, *, uncut: bool) -> dict[str, Any]:
     files = [str(folder / f"{name}_B8.TIF") for name in NAMES]
-    alone = json.loads(run(CORRELATOR, *files, "1", *([str(threads)] if threads > 1 else []))["out"])
+    many = [str(threads)] if threads > 1 else []
+    alone = json.loads(run(CORRELATOR, *files, "1", *many)["out"])
     result: dict[str, Any] = {"correlator": alone, "load": os.getloadavg()[0]}
     one, wall = alone["1"]["cpu"], alone[str(threads)]["wall"]
     common = ["pair", *files, "--threads", str(threads), "--quiet", "--out"]
