@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+
 def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
     """Find the glaciers and scenes, screen every scene for every glacier, choose the pairs.
 
