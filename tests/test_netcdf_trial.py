@@ -54,6 +54,17 @@ def test_what_is_refused_in_good_order_is_left_to_its_reader(tmp_path):
         read_variables(path, ("vx",))
 
 
+@pytest.mark.usefixtures("opener")
+@pytest.mark.parametrize("kind", ["NETCDF3_CLASSIC", "NETCDF4"])
+def test_a_damaged_file_is_refused_without_being_opened_here(tmp_path, monkeypatch, kind):
+    path = write(tmp_path / "a.nc", kind)
+    content = path.read_bytes()
+    path.write_bytes(content[:8] + b"\xff" * 40 + content[48:])
+    monkeypatch.setattr(netCDF4, "Dataset", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(ReadError, match=r"a\.nc: expected a NetCDF file .*download it again"):
+        read_variables(path, ("vx",))
+
+
 @pytest.mark.parametrize(
     ("program", "said"),
     [("import os; input(); os.kill(os.getpid(), 11)", r"kills .*status -11"),
