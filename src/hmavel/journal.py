@@ -283,8 +283,9 @@ def _is_count(number: Any) -> bool:
 def progress(status: Status) -> str:
     """Return one line: what is done, how fast, how long it will take, what failed."""
     if status.planning:
-        now = "scenes, glaciers and pairs are being looked for"
-        return f"planning: {now}" if status.running else "it did not come to the end of planning"
+        if status.running:
+            return "planning: scenes, glaciers and pairs are being looked for"
+        return "it did not come to the end of planning"
     pairs = status.counts.get("pair", {})
     glaciers = status.counts.get("glacier", {})
     text = f"{status.pairs_done} of {status.run['pairs']} pairs"
