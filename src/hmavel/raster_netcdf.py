@@ -30,7 +30,7 @@ _SECONDS = {
 #: What netCDF4, HDF5 and xarray raise for damaged files.
 NETCDF_FAULTS = (
     OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-    OverflowError,
+    OverflowError, MemoryError,
 )  # fmt: skip
 #: Coordinates may differ from even spacing by this part of a pixel (stored as float32).
 _EVEN = 0.01
