@@ -441,3 +441,26 @@ def test_half_of_the_bedrock_judges_the_other(
     flat, auto = figures
     assert auto[0] <= flat[0] + 1e-3
     assert auto[1] <= flat[1] * 1.01
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nodes_without_a_core_are_no_ground(seed: int) -> None:
+    """A few nodes that scatter over the whole reach once gave a singular matrix."""
+    rng = np.random.default_rng(seed)
+    left_out = 0
+    for _ in range(60):
+        drow, dcol = rng.uniform(-4, 4, (2, 12, 12)).astype(np.float32)
+        one, axis = np.ones((12, 12), np.float32), 8.0 * np.arange(12)
+        good = np.zeros((12, 12), np.uint8)
+        d = Displacement(drow, dcol, one, one, one, one, good, axis, axis)
+        stable = np.zeros((12, 12), bool)
+        stable.flat[rng.permutation(144)[:10]] = True
+        b = fit_bias(d, stable, min_count=8, min_spread=0.0)
+        assert b.model in {"none", "constant"}
+        if b.model == "none":
+            left_out += 1
+            assert b.flag
+            assert b.reason == "expected nodes that agree with each other, got 10 that " \
+                "scatter without a core"  # fmt: skip
+            assert not b.drow.any()
+    assert left_out

@@ -27,6 +27,7 @@ from hmavel.bias_models import (
     tukey,
 )
 from hmavel.core import NMAD, core_scatter
+from hmavel.errors import StableGroundError
 from hmavel.gates import spread_of_places
 from hmavel.sampling import drawn
 
@@ -178,7 +179,11 @@ def fit_bias(
     if reason:
         log.warning("bias: %s; widen the stable mask or drop the pair", reason)
         return _untouched(d, used, model, reason=reason)
-    return _Search(d, used, column_angle, reach).run(model)
+    try:
+        return _Search(d, used, column_angle, reach).run(model)
+    except StableGroundError as error:
+        log.warning("%s", error)
+        return _untouched(d, used, model, reason=f"expected {error.expected}, got {error.got}")
 
 
 def spread_of(d: Displacement, where: BoolArray) -> Spread:

@@ -95,13 +95,19 @@ class Menu:
         return float(misfit + price * max(outside / max(inside, 1e-30), 1.0))
 
     def held_out(self, shape: Shape) -> float:
-        """Return the misfit on blocks of ground that the shape was not fitted to."""
+        """Return the misfit on blocks of ground that the shape was not fitted to.
+
+        Infinite where one block holds all the ground there is: nothing is left to fit to.
+        """
         columns = self.columns[shape]
         whole = self.whole.part(columns)
         loss = 0.0
         for block in self.blocks:
             out = block.part(columns)
-            fit = whole.without(out).solve(shape, np.empty(0), self.sigma)
+            rest = whole.without(out)
+            if not rest.mass > 1e-9 * whole.mass:
+                return float("inf")
+            fit = rest.solve(shape, np.empty(0), self.sigma)
             loss += out.misfit(fit.beta, self.sigma)
         return loss
 

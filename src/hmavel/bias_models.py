@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmavel.core import NMAD, core_scatter
+from hmavel.errors import StableGroundError
 
 Array = NDArray[np.float64]
 
@@ -196,13 +197,29 @@ def robust_fit(shape: Shape, p: Array, y: Array, start: Array) -> Fit:
 
     The width of the core is measured anew as the fit improves, so that a first guess
     without the ramp does not leave the cutoff too wide, and false matches never widen it.
+
+    Raises
+    ------
+    StableGroundError
+        The nodes have no core: not one lies near the middle of the others.
     """
     x = shape.design(p)
     sigma = np.maximum(core_sigma(start), 1e-9)
-    fit = weighted_fit(shape, x, y, tukey(start, sigma), sigma)
+
+    def fitted(residual: Array) -> Fit:
+        weight = tukey(residual, sigma)
+        if not weight.any():
+            raise StableGroundError(
+                "bias", "stable ground", expected="nodes that agree with each other",
+                got=f"{len(y)} that scatter without a core",
+                hint="widen the stable mask or drop the pair",
+            )  # fmt: skip
+        return weighted_fit(shape, x, y, weight, sigma)
+
+    fit = fitted(start)
     for settled in (False, True):
         for _ in range(30):
-            new = weighted_fit(shape, x, y, tukey(y - x @ fit.beta, sigma), sigma)
+            new = fitted(y - x @ fit.beta)
             moved = float(np.abs(new.beta - fit.beta).max() / sigma.max())
             fit = new
             if moved < (1e-7 if settled else 1e-2):

@@ -21,6 +21,7 @@ from scipy import ndimage, optimize
 
 from hmavel._types import DAYS_PER_YEAR, BoolArray, FloatArray
 from hmavel.errors import StableGroundError
+from hmavel.finite import without_nan
 
 #: With fewer cells of bare ground than this there is no floor.
 LEAST_CELLS = 50
@@ -278,16 +279,8 @@ def as_record(floor: Floor) -> dict[str, Any]:
             found: Level | None = getattr(component, level)
             if found is not None:
                 plain[level]["typical"] = found.typical
-        made[name] = _plain(plain)
+        made[name] = without_nan(plain)
     return made
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _at(level: Level, margin: Level | None, sigma: FloatArray, where: BoolArray) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from hmavel import derived, state
-from hmavel._types import DAYS_PER_YEAR
+from hmavel._types import years_between
 from hmavel.errors import HmavelError, StableGroundError
 from hmavel.floor import (
     BELOW,
@@ -206,7 +206,7 @@ def _waves(
         np.isfinite(stack["vx"][:, 0]).sum(axis=0), typical_pairs, near_ice[ground]
     )
     where = np.flatnonzero(ground)[chosen]
-    years = (end - start) / np.timedelta64(86_400_000, "ms") / DAYS_PER_YEAR
+    years = years_between(start, end)
     wave, covariance, number = {}, {}, {}
     for axis in ("vx", "vy"):
         like, alone = on_ice[axis], stack[f"sigma_{axis}"][:, :, chosen]
