@@ -33,11 +33,16 @@ sys.exit(cli.main(["config", "--out", sys.argv[2]]))
 """
 
 
-def deaf(grace, out, **options):
-    process = subprocess.Popen(
-        [sys.executable, "-c", _DEAF, str(grace), str(out)], stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, **options,
-    )
+def deaf(grace, out, *, hang_up=signal.SIG_DFL):
+    # What a process ignores its children ignore, too: these tests may run under nohup.
+    former = signal.signal(signal.SIGHUP, hang_up)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _DEAF, str(grace), str(out)], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGHUP, former)
     assert process.stdout.readline() == "begun\n"
     spent = psutil.Process(process.pid).cpu_times
     begun = spent().user
@@ -72,11 +77,7 @@ def test_the_second_signal_ends_it_at_once(tmp_path):
 
 
 def test_with_nohup_it_outlives_its_terminal(tmp_path):
-    ignore = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = deaf(0.2, tmp_path / "x.toml")
-    finally:
-        signal.signal(signal.SIGHUP, ignore)
+    process = deaf(0.2, tmp_path / "x.toml", hang_up=signal.SIG_IGN)
     process.send_signal(signal.SIGHUP)
     time.sleep(0.8)
     assert process.poll() is None
