@@ -187,11 +187,6 @@ def tukey(residual: Array, sigma: Array) -> Array:
     return np.asarray(np.maximum(0.0, 1.0 - r2) ** 2)
 
 
-def weighted_fit(shape: Shape, x: Array, y: Array, weight: Array, sigma: Array) -> Fit:
-    """Least squares with given weights; ``x`` are the shape's terms at the nodes."""
-    return Normal.of(x, y, weight).solve(shape, weight, sigma)
-
-
 def robust_fit(shape: Shape, p: Array, y: Array, start: Array) -> Fit:
     """Fit a shape by reweighting, from the residuals ``start`` (n, 2).
 
@@ -214,7 +209,7 @@ def robust_fit(shape: Shape, p: Array, y: Array, start: Array) -> Fit:
                 got=f"{len(y)} that scatter without a core",
                 hint="widen the stable mask or drop the pair",
             )  # fmt: skip
-        return weighted_fit(shape, x, y, weight, sigma)
+        return Normal.of(x, y, weight).solve(shape, weight, sigma)
 
     fit = fitted(start)
     for settled in (False, True):
