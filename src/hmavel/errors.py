@@ -7,6 +7,8 @@ One sentence each, in one form, so that a log of a thousand pairs can be read an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class HmavelError(Exception):
     """An item that could not be processed: what was wrong with it and what to try.
@@ -49,6 +51,11 @@ def cause(reason: str, error: str) -> str:
     stage = head.split(" ", 1)[0]
     # Numbers are those of the item; a scene's name within would make each cause its own.
     return f"{stage}: expected {requirement}" if expected and got else error or "Error"
+
+
+def most_frequent(causes: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return causes and how many failed of them, the most frequent first, then by name."""
+    return sorted(causes.items(), key=lambda one: (-one[1], one[0]))
 
 
 def _rebuild(

@@ -27,7 +27,7 @@ from typing import Any
 
 from hmavel import __version__
 from hmavel.atomic import write_json
-from hmavel.errors import HmavelError, RunError, cause
+from hmavel.errors import HmavelError, RunError, cause, most_frequent
 from hmavel.run_lock import held
 
 logger = logging.getLogger(__name__)
@@ -326,8 +326,8 @@ def status_text(status: Status) -> str:
         lines.append(f"  {kind}: {parts}")
     if status.reasons:
         lines.append(f"  failures by reason; each is in {FOLDER}/{run['folder']}:")
-        most = sorted(status.reasons.items(), key=lambda one: (-one[1], one[0]))
-        lines += [f"    {number:6d}  {reason}" for reason, number in most]
+        counts = most_frequent(status.reasons)
+        lines += [f"    {number:6d}  {reason}" for reason, number in counts]
     if run["error"]:
         lines.append(f"  {run['error']}")
     if status.running and status.last is not None:

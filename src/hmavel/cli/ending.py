@@ -7,6 +7,8 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from hmavel.errors import most_frequent
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
@@ -21,8 +23,7 @@ _LISTED, _REASONS = 20, 10
 
 def by_reason(failures: Sequence[Any]) -> list[tuple[str, int]]:
     """Count what failed by what was not met, the most frequent first."""
-    counts = Counter(failure.cause for failure in failures)
-    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    return most_frequent(Counter(failure.cause for failure in failures))
 
 
 def listed(failures: Sequence[Any], *, retry: str = "", table: Path | None = None) -> int:
