@@ -138,20 +138,21 @@ def map(  # noqa: A001 - reads as parallel.map(...)
         ``KeyboardInterrupt`` and its like pass through.
     """
     jobs = min(cores() if jobs <= 0 else jobs, max(len(items), 1))
-    attempt = _Attempt(function, name)
+    attempt_one = _Attempt(function, name)
     done: dict[int, Result | Failure] = {}
     with _progress(label, len(items) if label else 0) as progress:
         todo = list(enumerate(items))
         answers: Iterator[tuple[int, Any]]
         if cluster is None:
-            answers = _attempts(attempt, todo, jobs, workers)
+            answers = _attempts(attempt_one, todo, jobs, workers)
         else:
-            answers = run_on(cluster, attempt, items)
+            answers = run_on(cluster, attempt_one, items)
         for index, result in answers:
             if isinstance(result, HmavelError):
                 result = Failure.of(name(items[index]), result)
             if keep is not None and not isinstance(result, Failure):
-                _, result = _Attempt(partial(_kept, keep, result), name)(index, items[index])
+                item = items[index]
+                result = attempt(partial(_kept, keep, item, result), name(item))
             done[index] = result
             if isinstance(result, Failure):
                 logger.warning("failed: %s", result)
@@ -159,7 +160,7 @@ def map(  # noqa: A001 - reads as parallel.map(...)
     return [done[index] for index in range(len(items))]
 
 
-def _kept(keep: Callable[[Item, Result], None], result: Result, item: Item) -> Result:
+def _kept(keep: Callable[[Item, Result], None], item: Item, result: Result) -> Result:
     """Keep a result, and hand it back."""
     keep(item, result)
     return result
@@ -172,7 +173,7 @@ def attempt(function: Callable[[], Result], name: str) -> Result | Failure:
 
 
 def _attempts(
-    attempt: _Attempt[Item, Result],
+    attempt_one: _Attempt[Item, Result],
     todo: list[tuple[int, Item]],
     jobs: int,
     workers: Literal["threads", "processes"],
@@ -180,10 +181,10 @@ def _attempts(
     """Yield (index, result) as they are finished."""
     if jobs == 1:  # in this thread: the traceback of a debugger stays whole
         for index, item in todo:
-            yield attempt(index, item)
+            yield attempt_one(index, item)
         return
     if workers == "threads":
-        yield from _pool(attempt, todo, jobs, "threading")
+        yield from _pool(attempt_one, todo, jobs, "threading")
         return
     from joblib.externals.loky.process_executor import (  # type: ignore[import-untyped]
         BrokenProcessPool,
@@ -191,7 +192,7 @@ def _attempts(
 
     left = dict(todo)
     try:
-        for index, result in _pool(attempt, todo, jobs, "loky"):
+        for index, result in _pool(attempt_one, todo, jobs, "loky"):
             del left[index]
             yield index, result
     except BrokenProcessPool:
@@ -199,14 +200,14 @@ def _attempts(
     # Which of the items in flight killed it is not known: each gets a process of its own.
     for index, item in left.items():
         try:
-            yield from _pool(attempt, [(index, item)], 2, "loky")
+            yield from _pool(attempt_one, [(index, item)], 2, "loky")
         except BrokenProcessPool as error:
             reason = "its worker process died; give it more memory, or report the crash"
-            yield index, Failure(attempt.name(item), reason, type(error).__name__)
+            yield index, Failure(attempt_one.name(item), reason, type(error).__name__)
 
 
 def _pool(
-    attempt: _Attempt[Item, Result], todo: list[tuple[int, Item]], jobs: int, backend: str
+    attempt_one: _Attempt[Item, Result], todo: list[tuple[int, Item]], jobs: int, backend: str
 ) -> Iterator[tuple[int, Result | Failure]]:
     from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped]
 
@@ -222,7 +223,7 @@ def _pool(
         }  # fmt: skip
     with parallel_config(backend=backend, n_jobs=jobs, **options):
         yield from Parallel(return_as="generator_unordered", batch_size=1)(
-            delayed(attempt)(index, item) for index, item in todo
+            delayed(attempt_one)(index, item) for index, item in todo
         )
 
 
