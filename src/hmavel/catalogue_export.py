@@ -10,6 +10,7 @@ import pandas as pd
 from hmavel.archive import write_csv
 from hmavel.atomic import atomic_path
 from hmavel.errors import WriteError
+from hmavel.extras import need
 
 if TYPE_CHECKING:
     from hmavel.catalogue import Catalogue
@@ -49,7 +50,8 @@ def export(catalogue: Catalogue, path: Path) -> list[Path]:
             "name the file so"
         )
     if suffix == ".parquet":
-        _need_pyarrow(path)
+        otherwise = "export to .gpkg or .csv"
+        need("pyarrow", "parquet", stage="export", path=path, otherwise=otherwise)
     frames = {name: _frame(catalogue, name) for name in TABLES}
     if suffix == ".gpkg":
         with atomic_path(path) as temporary:
@@ -93,14 +95,4 @@ def _add_layer(frame: Any, path: Path, name: str) -> None:
         raise WriteError(
             "export", path, expected="a GeoPackage that can be written", got=str(error),
             hint="check permissions and free space",
-        ) from error  # fmt: skip
-
-
-def _need_pyarrow(path: Path) -> None:
-    try:
-        import pyarrow  # type: ignore[import-untyped]  # noqa: F401
-    except ImportError as error:
-        raise WriteError(
-            "export", path, expected="pyarrow for Parquet", got="none installed",
-            hint="pip install 'hmavel[parquet]', or export to .gpkg or .csv",
         ) from error  # fmt: skip

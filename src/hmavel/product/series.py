@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hmavel.atomic import atomic_path
-from hmavel.errors import WriteError
+from hmavel.extras import need
 from hmavel.product.field import BLANK, MEASURED, REGULARISED
 
 if TYPE_CHECKING:
@@ -127,14 +127,11 @@ def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     WriteError
         pyarrow is not installed, or the file cannot be written.
     """
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise WriteError(
-            "write", path, expected="pyarrow for Parquet", got="none installed",
-            hint="pip install 'hmavel[parquet]', or set output.parquet = false",
-        ) from error  # fmt: skip
+    otherwise = "set output.parquet = false"
+    need("pyarrow", "parquet", stage="write", path=path, otherwise=otherwise)
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
     kinds = {"glacier": pa.string(), "month": pa.string(), "flag": pa.int8()}
     kinds |= dict.fromkeys(("start", "end"), pa.date32())
     fields, columns = [], []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hmavel.atomic import temporary_folder
 from hmavel.errors import WriteError
+from hmavel.extras import need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,13 +38,7 @@ def write_zarr(cube: Path, path: Path) -> None:
     """
     import xarray as xr
 
-    try:
-        import zarr  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
-    except ImportError as error:
-        raise WriteError(
-            "write", path, expected="the package zarr", got="none installed",
-            hint="pip install 'hmavel[zarr]', or set output.zarr = false",
-        ) from error  # fmt: skip
+    need("zarr", "zarr", stage="write", path=path, otherwise="set output.zarr = false")
     try:
         with temporary_folder(path) as folder, xr.open_dataset(cube, decode_cf=False) as data:
             made = folder / path.name
