@@ -25,8 +25,9 @@ from stac_server import Server
 
 from hmavel import Grid
 from hmavel.archive import find_scenes
-from hmavel.landsat import open_scene, read_b8
+from hmavel.landsat import open_scene
 from hmavel.raster import read_band
+from hmavel.scene_bands import read_b8
 from hmavel.vsi import remote
 
 SIDE = 4001

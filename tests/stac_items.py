@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rasterio.warp import transform_bounds
 
-from hmavel.landsat import open_scene, scene_grid
+from hmavel.landsat import open_scene
+from hmavel.scene_bands import scene_grid
 
 KEYS = {
     "B2": "blue", "B3": "green", "B4": "red", "B5": "nir08", "B6": "swir16", "B7": "swir22",

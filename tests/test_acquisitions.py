@@ -11,8 +11,8 @@ from products import product_id, write_band, write_mtl, write_product
 from hmavel import archive
 from hmavel.acquisitions import _SPECTRAL
 from hmavel.classes import SPECTRAL_BANDS
-from hmavel.landsat import read_b8, reflectance
 from hmavel.mask import classify
+from hmavel.scene_bands import read_b8, reflectance
 
 BANDS = ("B2", "B3", "B4", "B5", "B6", "B7")
 

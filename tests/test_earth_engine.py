@@ -10,9 +10,9 @@ from landsat_products import B8_GRID, GRID_30M, write_band
 
 from hmavel.earth_engine import open_exports
 from hmavel.errors import ReadError
-from hmavel.landsat import read_b8, read_qa, reflectance
 from hmavel.mask import classify
 from hmavel.mtl import read_mtl
+from hmavel.scene_bands import read_b8, read_qa, reflectance
 from hmavel.sun import sun_position
 
 ID = "LC08_140041_20130503"

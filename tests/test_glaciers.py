@@ -15,6 +15,8 @@ from shapely.geometry import LineString, MultiPolygon, Point, Polygon, box
 
 from hmavel import Grid, glaciers
 from hmavel.errors import GlacierError
+from hmavel.outline_grid import glacier_grid, surroundings
+from hmavel.polygons import buffer, rasterize, read_polygons, utm_epsg
 
 
 def disc(lon: float, lat: float, radius_m: float) -> Polygon:
@@ -221,7 +223,7 @@ def test_antimeridian_and_polar_outlines_are_left_out_and_named(tmp_path, caplog
     with pytest.raises(GlacierError, match="antimeridian"):
         glaciers.select(frame, ids=["chukotka"])
     with pytest.raises(GlacierError, match="polar"):
-        glaciers.glacier_grid(shapes[2])
+        glacier_grid(shapes[2])
     only = write(tmp_path / "only.gpkg", [wrapped], rgi_id=["chukotka"])
     with pytest.raises(GlacierError, match="antimeridian"):
         glaciers.read_glaciers(only)
@@ -234,16 +236,16 @@ def test_gmt_text_polygons(tmp_path):
     path = tmp_path / "rock.gmt"
     path.write_text("# rock\n>\n0 0 5\n0 30 5\n30 30 5\n>\n100\t0\n100\t10\n110\t10\n110\t0\n")
     with pytest.raises(GlacierError, match="coordinate system"):
-        glaciers.read_polygons(path)
-    frame = glaciers.read_polygons(path, crs="EPSG:32607")
+        read_polygons(path)
+    frame = read_polygons(path, crs="EPSG:32607")
     assert list(frame.area) == [450.0, 100.0]
     assert not frame.has_z.any()
     path.write_text(">\n0 0\n0 x\n")
     with pytest.raises(GlacierError, match="'0 x' on line 3"):
-        glaciers.read_polygons(path, crs="EPSG:32607")
+        read_polygons(path, crs="EPSG:32607")
     path.write_text("# nothing\n")
     with pytest.raises(GlacierError, match="empty"):
-        glaciers.read_polygons(path, crs="EPSG:32607")
+        read_polygons(path, crs="EPSG:32607")
 
 
 # ---------------------------------------------------------------- selection
@@ -278,34 +280,34 @@ def test_select(tmp_path):
      (86.9, -28, 32745)],
 )  # fmt: skip
 def test_utm_zone(lon, lat, epsg):
-    assert glaciers.utm_epsg(box(lon - 0.02, lat - 0.02, lon + 0.02, lat + 0.02)) == epsg
+    assert utm_epsg(box(lon - 0.02, lat - 0.02, lon + 0.02, lat + 0.02)) == epsg
 
 
 @pytest.mark.parametrize(("lon", "lat"), [(74.0, 41.0), (87.0, 28.0), (89.99, 28.0)])
 def test_buffer_is_in_metres(lon, lat):
-    wide = glaciers.buffer(disc(lon, lat, 2000), 1000)
+    wide = buffer(disc(lon, lat, 2000), 1000)
     area = gpd.GeoSeries([wide], crs=4326).to_crs(6933).area.iloc[0]
     assert math.sqrt(area / math.pi) == pytest.approx(3000, rel=1.5e-3)
-    back = glaciers.buffer(wide, -1000)
-    assert glaciers.buffer(back, -2100).is_empty
+    back = buffer(wide, -1000)
+    assert buffer(back, -2100).is_empty
 
 
 def test_surroundings_keep_their_distance_from_every_glacier():
     outline, other = disc(88.0, 28.0, 2000), disc(88.05, 28.0, 1000)
     others = gpd.GeoDataFrame({"id": ["a", "b"]}, geometry=[outline, other], crs=4326)
-    ring = glaciers.surroundings(outline, gap_m=300, width_m=4000, others=others)
+    ring = surroundings(outline, gap_m=300, width_m=4000, others=others)
     ring, ice = (gpd.GeoSeries(g, crs=4326).to_crs(32645) for g in ([ring], [outline, other]))
     assert ring.distance(ice.iloc[0]).iloc[0] == pytest.approx(300, abs=1)
     assert ring.distance(ice.iloc[1]).iloc[0] == pytest.approx(300, abs=1)
     # ring of 6300 m less 2300 m, less the part of the other's disc (1300 m) outside 2300 m
     assert 100e6 < ring.area.iloc[0] < math.pi * (6300**2 - 2300**2)
     with pytest.raises(ValueError, match="width_m > 0"):
-        glaciers.surroundings(outline, width_m=0)
+        surroundings(outline, width_m=0)
 
 
 def test_glacier_grid_lies_on_the_common_lattice():
     outline = disc(88.0, 28.0, 3000)
-    grid = glaciers.glacier_grid(outline, step=120, margin_m=5000)
+    grid = glacier_grid(outline, step=120, margin_m=5000)
     assert grid.crs == CRS.from_epsg(32645)
     assert [edge % 120 for edge in grid.bounds] == [0, 0, 0, 0]
     left, bottom, right, top = (
@@ -313,22 +315,22 @@ def test_glacier_grid_lies_on_the_common_lattice():
     )
     gaps = np.array([left, bottom, -right, -top]) - np.array([1, 1, -1, -1]) * grid.bounds
     assert np.all((gaps >= 5000) & (gaps < 5120))
-    other = glaciers.glacier_grid(affinity.translate(outline, 0.037, 0.011), margin_m=1000)
+    other = glacier_grid(affinity.translate(outline, 0.037, 0.011), margin_m=1000)
     assert other.col(grid.x(0)) == round(other.col(grid.x(0)))
     with pytest.raises(ValueError, match="step > 0"):
-        glaciers.glacier_grid(outline, step=0)
+        glacier_grid(outline, step=0)
 
 
 def test_rasterize_through_another_crs():
     outline = disc(88.0, 28.0, 3000)
-    grid = glaciers.glacier_grid(outline, step=30, margin_m=600)
-    ice = glaciers.rasterize(outline, grid, crs=4326)
+    grid = glacier_grid(outline, step=30, margin_m=600)
+    ice = rasterize(outline, grid, crs=4326)
     # a circle's raster area is true to about its outline's length x pixel / sqrt(n)
     assert ice.sum() * 900 == pytest.approx(math.pi * 9e6, rel=2e-3)
     centre = (ice.shape[0] // 2, ice.shape[1] // 2)
     assert ice[centre]
     assert not ice[0].any()
-    touched = glaciers.rasterize(outline, grid, crs=4326, all_touched=True)
+    touched = rasterize(outline, grid, crs=4326, all_touched=True)
     assert touched[ice].all()
     assert 0.5 < (touched.sum() - ice.sum()) * 900 / (2 * math.pi * 3000 * 30) < 1.5
 
@@ -336,12 +338,12 @@ def test_rasterize_through_another_crs():
 def test_rasterize_beyond_and_beside_the_grid():
     frame = gpd.GeoDataFrame(geometry=[disc(88, 28, 3000), disc(95, 30, 3000)], crs=4326)
     grid = Grid(CRS.from_epsg(32645), Affine(30, 0, 300000, 0, -30, 4000000), (10, 12))
-    assert glaciers.rasterize(frame, grid).shape == (10, 12)
-    assert not glaciers.rasterize(frame, grid).any()
-    inside = glaciers.glacier_grid(frame.geometry[0], step=30, margin_m=0).crop(90, 90, 5, 7)
-    assert glaciers.rasterize(frame, inside).all()
+    assert rasterize(frame, grid).shape == (10, 12)
+    assert not rasterize(frame, grid).any()
+    inside = glacier_grid(frame.geometry[0], step=30, margin_m=0).crop(90, 90, 5, 7)
+    assert rasterize(frame, inside).all()
     with pytest.raises(ValueError, match="coordinate system"):
-        glaciers.rasterize(frame.geometry[0], grid)
+        rasterize(frame.geometry[0], grid)
 
 
 # ---------------------------------------------------------------- real outlines
@@ -369,7 +371,7 @@ def test_real_rgi7_glacier_is_as_large_as_stated(shared_data):
 
 
 def test_real_gmt_bedrock(shared_data):
-    rock = glaciers.read_polygons(
+    rock = read_polygons(
         shared_data / "yahtse" / "StEliasMtn_utm7v_rock.gmt", crs="EPSG:32607"
     )
     assert len(rock) == 2102
@@ -380,7 +382,7 @@ def test_real_outlines_with_flaws_are_repaired(shared_data):
     path = shared_data / "outlines" / "regions" / "boundary_mountain_regions_hma_v3_clean.gpkg"
     raw = gpd.read_file(path)
     assert not raw.is_valid.all()
-    mended = glaciers.read_polygons(path)
+    mended = read_polygons(path)
     assert mended.is_valid.all()
     assert mended.to_crs(6933).area.to_numpy() == pytest.approx(
         raw.to_crs(6933).area.to_numpy(), rel=1e-6

@@ -18,16 +18,9 @@ from rasterio.crs import CRS
 
 from hmavel._types import Grid
 from hmavel.errors import GridMismatchError, ReadError, SceneError
-from hmavel.landsat import (
-    open_scene,
-    read_b8,
-    read_dn,
-    read_qa,
-    read_radsat,
-    reflectance,
-    scene_grid,
-)
+from hmavel.landsat import open_scene
 from hmavel.lattice import covering_window
+from hmavel.scene_bands import read_b8, read_dn, read_qa, read_radsat, reflectance, scene_grid
 
 OTHER = "LC08_L1TP_140041_20130519_20200912_02_T1"
 OLD = "LC80630182016200LGN00"

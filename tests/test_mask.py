@@ -14,7 +14,8 @@ from scipy import ndimage
 from hmavel import Grid, SceneMask, classes, mask, qa
 from hmavel.classes import Thresholds, qa_classes, spectral_classes, texture_classes
 from hmavel.errors import GridMismatchError, ReadError
-from hmavel.landsat import open_scene, read_qa
+from hmavel.landsat import open_scene
+from hmavel.scene_bands import read_qa
 
 #: For the scene decimated to 515 m pixels: no widening, edges as thin as its pixels allow.
 SHARP = Thresholds(cloud_buffer_m=0, veil_m=5 * 515)

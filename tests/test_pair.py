@@ -15,9 +15,10 @@ from rasterio.crs import CRS
 
 from hmavel._types import Grid, Scene
 from hmavel.errors import GridMismatchError, PairError, ReadError
-from hmavel.landsat import open_scene, read_b8
+from hmavel.landsat import open_scene
 from hmavel.pair import make_pair, pair_from_files, plan_pair, read_pair
 from hmavel.pair_strips import Arriving
+from hmavel.scene_bands import read_b8
 
 LATER = "LC08_L1TP_140041_20130519_20200912_02_T1"
 DAYS = {0: "2013-05-03T04:41:57.123", 1: "2013-05-19T04:42:00.250"}

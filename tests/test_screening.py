@@ -11,7 +11,9 @@ from products import CORNER, product_id, write_product
 from shapely.geometry import box
 
 from hmavel import glaciers, mask, qa, simulate
-from hmavel.landsat import open_scene, read_qa
+from hmavel.landsat import open_scene
+from hmavel.polygons import rasterize
+from hmavel.scene_bands import read_qa
 from hmavel.screening import Decision, Limits, decisions_table, judge, screen, screen_all
 
 SHAPE = (60, 70)  # of 30 m pixels: 1.8 km x 2.1 km
@@ -184,7 +186,7 @@ def measure(world: simulate.Archive) -> dict[str, float]:
     inventory = glaciers.read_glaciers(world.inventory)
     grid = world.world.grid30
     on_ice, limits = world.glacier_mask(grid), Limits()
-    outlines = [glaciers.rasterize(outline, grid, crs=4326) for outline in inventory.geometry]
+    outlines = [rasterize(outline, grid, crs=4326) for outline in inventory.geometry]
     count = dict.fromkeys(("cloud", "seen", "qa_seen", "clear", "kept", "qa_kept"), 0)
     wrong = made = 0
     for true in world.scenes:

@@ -16,7 +16,8 @@ from scipy import ndimage
 
 from hmavel import simulate
 from hmavel.errors import ReadError, WriteError
-from hmavel.landsat import open_scene, reflectance
+from hmavel.landsat import open_scene
+from hmavel.scene_bands import reflectance
 from hmavel.simulate import render, sensor, weather
 from hmavel.simulate.inventory import write_inventory
 from hmavel.simulate.layout import World

@@ -10,8 +10,8 @@ from products import product_id, write_product
 from hmavel.config import from_dict
 from hmavel.dated import open_dated
 from hmavel.errors import ConfigError, ReadError
-from hmavel.landsat import read_b8
 from hmavel.mask import classify
+from hmavel.scene_bands import read_b8
 from hmavel.sources import Sources, find_all
 from hmavel.tables import when
 

@@ -16,8 +16,9 @@ from stac_server import Server, served
 
 from hmavel import archive
 from hmavel.errors import ConfigError
-from hmavel.landsat import open_scene, read_b8, read_qa, reflectance
+from hmavel.landsat import open_scene
 from hmavel.mask import classify
+from hmavel.scene_bands import read_b8, read_qa, reflectance
 from hmavel.sources import Sources, find_all
 from hmavel.stac import Search, open_stac
 from hmavel.stac_item import ItemOptions, item_scene

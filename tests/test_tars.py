@@ -13,7 +13,8 @@ from products import product_id, write_product
 
 from hmavel import archive, state
 from hmavel.errors import ReadError, SceneError
-from hmavel.landsat import open_scene, read_b8, read_qa, reflectance
+from hmavel.landsat import open_scene
+from hmavel.scene_bands import read_b8, read_qa, reflectance
 from hmavel.tars import list_tar, read_member, tar_members
 from hmavel.vsi import shown
 

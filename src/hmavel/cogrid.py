@@ -22,9 +22,9 @@ import numpy as np
 from scipy.ndimage import correlate1d, maximum_filter
 
 from hmavel._types import BoolArray, FloatArray, Grid, Scene
-from hmavel.landsat import SATURATED, read_b8
 from hmavel.lattice import LATTICE_TOLERANCE, covering_window, window_around
 from hmavel.raster_resample import resample
+from hmavel.scene_bands import SATURATED, read_b8
 
 #: Method -> how many pixels its kernel reaches to each side.
 REACH = {"sinc": 8, "lanczos": 3, "cubic": 2}

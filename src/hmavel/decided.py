@@ -9,7 +9,7 @@ import numpy as np
 
 from hmavel import __version__, parallel, state
 from hmavel.config import as_json
-from hmavel.glaciers import neighbours
+from hmavel.outline_grid import neighbours
 from hmavel.parallel import Failure
 from hmavel.screening import Decision, screen_all
 

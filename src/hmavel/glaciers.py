@@ -19,11 +19,8 @@ import numpy as np
 from shapely.geometry import box
 
 from hmavel.errors import GlacierError
-from hmavel.outline_grid import glacier_grid, neighbours, surroundings
 from hmavel.polygons import (
-    buffer,
     polygonal,
-    rasterize,
     read_polygons,
     unusable,
     utm_epsg,
@@ -34,21 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
-
-__all__ = [
-    "SCHEMA",
-    "buffer",
-    "glacier_grid",
-    "neighbours",
-    "rasterize",
-    "read_glaciers",
-    "read_polygons",
-    "safe_id",
-    "select",
-    "surroundings",
-    "utm_epsg",
-    "why_refused",
-]
 
 log = logging.getLogger(__name__)
 

@@ -28,17 +28,6 @@ from hmavel.mtl import (
     to_ms,
 )
 from hmavel.raster import read_grid
-from hmavel.scene_bands import (
-    FILL,
-    SATURATED,
-    open_b8,
-    read_b8,
-    read_dn,
-    read_qa,
-    read_radsat,
-    reflectance,
-    scene_grid,
-)
 from hmavel.scene_files import (
     MTL_NAME,
     band_files,
@@ -51,23 +40,6 @@ from hmavel.scene_files import (
 )
 from hmavel.tars import TAR_NAME, list_tar
 from hmavel.vsi import file_name, is_remote, shown
-
-__all__ = [
-    "FILL",
-    "SATURATED",
-    "day_time",
-    "open_b8",
-    "open_level2",
-    "open_scene",
-    "parse_product_id",
-    "read_b8",
-    "read_dn",
-    "read_mtl",
-    "read_qa",
-    "read_radsat",
-    "reflectance",
-    "scene_grid",
-]
 
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,9 @@ from hmavel.classes import (
     texture_classes,
     widened,
 )
-from hmavel.landsat import (
+from hmavel.lattice import covering_window
+from hmavel.overlap import covered, to_grid
+from hmavel.scene_bands import (
     SATURATED,
     read_b8,
     read_dn,
@@ -40,8 +42,6 @@ from hmavel.landsat import (
     reflectance,
     scene_grid,
 )
-from hmavel.lattice import covering_window
-from hmavel.overlap import covered, to_grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

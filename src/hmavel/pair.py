@@ -17,7 +17,7 @@ import numpy as np
 from hmavel._types import FloatArray, Grid, Pair, Scene, pair_id
 from hmavel.cogrid import REACH, is_shift, read_onto, subpixel
 from hmavel.errors import GridMismatchError, PairError
-from hmavel.landsat import open_scene, read_b8
+from hmavel.landsat import open_scene
 from hmavel.lattice import (
     LATTICE_TOLERANCE,
     crs_name,
@@ -25,6 +25,7 @@ from hmavel.lattice import (
     require_same_crs,
     window_around,
 )
+from hmavel.scene_bands import read_b8
 
 logger = logging.getLogger(__name__)
 

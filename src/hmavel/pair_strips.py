@@ -12,8 +12,8 @@ import numpy as np
 from hmavel.cogrid import read_onto
 from hmavel.errors import PairError
 from hmavel.frame import Image
-from hmavel.landsat import FILL, open_b8
 from hmavel.lattice import lattice_offset
+from hmavel.scene_bands import FILL, open_b8
 
 if TYPE_CHECKING:
     from collections.abc import Callable

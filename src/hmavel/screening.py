@@ -16,8 +16,9 @@ from shapely.geometry.base import BaseGeometry
 from hmavel._types import BoolArray, Grid, Scene
 from hmavel.classes import Thresholds
 from hmavel.errors import HmavelError
-from hmavel.glaciers import glacier_grid, rasterize, surroundings
 from hmavel.mask import classify, clear_ground
+from hmavel.outline_grid import glacier_grid, surroundings
+from hmavel.polygons import rasterize
 
 if TYPE_CHECKING:
     import geopandas as gpd

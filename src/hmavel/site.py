@@ -10,7 +10,8 @@ import numpy as np
 from affine import Affine
 
 from hmavel._types import BoolArray, FloatArray, Grid
-from hmavel.glaciers import buffer, glacier_grid, rasterize
+from hmavel.outline_grid import glacier_grid
+from hmavel.polygons import buffer, rasterize
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame

@@ -13,10 +13,10 @@ from hmavel.classes import widened
 from hmavel.cogrid import is_shift, read_onto
 from hmavel.errors import SceneError
 from hmavel.inputs import digest
-from hmavel.landsat import read_b8
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
 from hmavel.mask import clear_ground, to_grid
 from hmavel.raster import tally
+from hmavel.scene_bands import read_b8
 from hmavel.shade import read_relief, terrain_shadow
 from hmavel.spill import Store
 from hmavel.zones import classify_in
