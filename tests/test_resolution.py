@@ -87,14 +87,15 @@ def looks(seed, speed, lost, cells=400, pairs=90):
         true = part * speed * rate * np.ones(cells)
         noise = 0.75 / years * rng.standard_normal((2, pairs, cells))
         noise[1][rng.random((pairs, cells)) < 0.03] += 300.0
+        found["sigma"] = np.repeat(0.75 / years, cells, axis=1)
         found[f"v{axis}"] = (1 - lost) * true + noise[0]
         found[f"more_{axis}"] = lost / factor * true + noise[1]
     return found, days, factor
 
 
-def fitted(found, days, factor):
-    names = ("vx", "vy", "more_x", "more_y")
-    return resolution.fit_gain(*(found[name] for name in names), days, factor=factor)
+def fitted(found, days, factor, **more):
+    names = ("vx", "vy", "more_x", "more_y", "sigma")
+    return resolution.fit_gain(*(found[name] for name in names), days, factor=factor, **more)
 
 
 @pytest.mark.parametrize("seed", [3, 4])
@@ -122,6 +123,58 @@ def test_ice_that_hardly_moves_keeps_what_the_wide_window_says():
     assert np.median(np.abs(x - found["vx"]) / np.abs(found["vx"])) < 0.1
 
 
+@pytest.mark.parametrize("seed", [9, 10, 11])
+def test_slow_cells_learn_from_all_cells_of_their_zone(seed):
+    """Two zones of slow ice: each cell alone would say nothing, all of a zone say enough."""
+    edge, _, _ = looks(seed, 8.0, 0.15)
+    amid, days, factor = looks(seed, 8.0, 0.0)
+    found = {name: np.concatenate([edge[name], amid[name]], axis=1) for name in edge}
+    zone = np.repeat([1, 3], 400)
+    true = np.repeat([0.15 / 0.85, 0.0], 400)
+    gain = fitted(found, days, factor, zone=zone, repeats=8.0)
+    g = 0.6 * gain.x + 0.8 * gain.y
+    alone = fitted(found, days, factor, zone=zone, repeats=1e9)
+    g_alone = 0.6 * alone.x + 0.8 * alone.y
+    for there in (zone == 1, zone == 3):
+        assert np.median(g[there]) == pytest.approx(true[there][0], abs=0.06)
+    off, off_alone = (np.sqrt(np.mean((each - true) ** 2)) for each in (g, g_alone))
+    assert off < 0.6 * off_alone
+    sigma = np.hypot(0.6 * gain.sigma_x, 0.8 * gain.sigma_y)
+    assert (np.abs(g - true) < 2 * sigma).mean() > 0.95
+    assert gain.left_out[[0, -1]].tolist() == [resolution.LEFT_OUT[1], resolution.LEFT_OUT[3]]
+
+
+def test_a_zones_spread_is_what_its_cells_show():
+    rng = np.random.default_rng(12)
+    precision = rng.uniform(300, 3000, 500)
+    for spread in (0.01, 0.04, 0.1):
+        seen = -0.05 + spread * rng.standard_normal(500)
+        seen += rng.standard_normal(500) / np.sqrt(precision)
+        seen[:10] = 5.0
+        mean, found, error = resolution._zone_prior(seen, precision, 0.1, 1.0)
+        assert found == pytest.approx(spread, rel=0.45)
+        assert abs(mean + 0.05) < 4 * error
+    nothing = np.zeros(0)
+    assert resolution._zone_prior(nothing, nothing, 0.1, 1.0) == (0.0, 0.1, 0.1)
+
+
+def test_zones_are_bands_along_the_edge_of_the_ice():
+    ice = np.zeros((9, 40), bool)
+    ice[:, 10:] = True  # on to the border, where there is no edge
+    zone = resolution.edge_zones(ice, 4.0)
+    assert (zone == zone[0]).all()
+    # centres half a cell, one and a half, ... from the edge; zones end at 1, 2 and 4 cells
+    assert zone[0, 10:16].tolist() == [0, 1, 2, 2, 3, 3]
+    assert (zone[0, 14:] == 3).all()
+
+
+def test_cells_alike_are_fewer_with_a_narrower_taper():
+    wide, narrow = (resolution.cells_alike(taper, 4.0) for taper in (WIDE, NARROW))
+    assert wide == pytest.approx(4 * np.pi * 6.5**2 / 8**2, rel=0.02)
+    assert 1.0 < narrow < wide
+    assert resolution.cells_alike(NARROW, 0.5) == 1.0
+
+
 def test_cells_without_pairs_get_the_prior():
     found, days, factor = looks(7, 50.0, 0.2, cells=3)
     for name in found:
@@ -142,13 +195,13 @@ def test_the_corrections_error_is_shared_by_all_months_of_a_cell():
     )
     one = np.ones((1, 8))
     g = np.where(np.arange(8) == 1, 0.3, 0.0)[None]
-    gain = resolution.Gain(0.6 * one, 0.8 * one, g, 0 * one, 0.2 * one, 0 * one)
+    gain = resolution.Gain(0.6 * one, 0.8 * one, g, 0 * one, 0.2 * one, 0 * one, 0.5 * one)
     wider, same = gain.widen(x, y, window=4)
     speed = 0.6 * x.v + 0.8 * y.v
     # windows of five cells; at the edge of the ice, what there is of them
     count = np.array([3, 4, 5, 5, 5, 5, 4, 3])
     around = np.where(np.arange(8) < 4, (0.3 * speed[..., 1:2]) ** 2 / count, 0.0)
-    shared = np.sqrt((0.2 * speed) ** 2 + resolution.LEFT_OUT**2 * around)
+    shared = np.sqrt((0.2 * speed) ** 2 + 0.5**2 * around)
     assert wider.sigma == pytest.approx(np.hypot(x.sigma, shared))
     assert same.sigma == pytest.approx(y.sigma)
     between = wider.next_correlation[:-1] * wider.sigma[:-1] * wider.sigma[1:]
@@ -160,9 +213,9 @@ def test_the_corrections_error_is_shared_by_all_months_of_a_cell():
 def test_cells_go_back_to_their_places():
     ice = np.zeros((3, 4), bool)
     ice[1, 1:3] = True
-    cells = [np.array([[k, k + 0.5]]) for k in range(6)]
+    cells = [np.array([[k, k + 0.5]]) for k in range(7)]
     gain = resolution.Gain(*cells).on_grid(ice)
-    assert gain.sigma_y[1, 1:3].tolist() == [5.0, 5.5]
+    assert gain.left_out[1, 1:3].tolist() == [6.0, 6.5]
     assert np.isnan(gain.x[~ice]).all()
 
 

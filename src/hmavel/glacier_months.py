@@ -23,7 +23,7 @@ from hmavel.product.derived_files import FILES as DERIVED_FILES
 from hmavel.product.derived_files import write_derived
 from hmavel.product.field import BLANK, combine
 from hmavel.product.month_files import write_months
-from hmavel.resolution import Gain, fit_gain, stretch
+from hmavel.resolution import Gain, cells_alike, edge_zones, fit_gain, stretch
 from hmavel.shared_error import match_part
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hmavel.config import Config
     from hmavel.itslive import PairStack
     from hmavel.outcome import Clock, GlacierPlan, Row
+    from hmavel.site import Site
     from hmavel.spread import Span
 
 
@@ -83,7 +84,7 @@ def compose_glacier(
         twice = bool(used) and config.correlate.second_taper > 0
         stack = read_pairs(folder / "pairs", used, site.ice, KEPT + MORE * twice)
         if twice:
-            stack, gain = _sharpened(stack, start, end, config)
+            stack, gain = _sharpened(stack, start, end, site, config)
         if other is not None:
             stack, start, end = join(stack, start, end, other, site.ice)
             learnt = config.itslive.scene_sigma_m
@@ -159,16 +160,20 @@ def compose_glacier(
 
 
 def _sharpened(
-    stack: dict[str, FloatArray], start: TimeArray, end: TimeArray, config: Config
+    stack: dict[str, FloatArray], start: TimeArray, end: TimeArray, site: Site, config: Config
 ) -> tuple[dict[str, FloatArray], Gain]:
     """Bring pairs from the window's mean to the point; return how far, too."""
+    cells = config.correlate.window / config.correlate.step
+    zone = edge_zones(site.all_ice, cells)
     kept = {name: stack[name] for name in KEPT}
     seen = believed(kept, start, end, config)
     gain = fit_gain(
         seen["vx"], seen["vy"], stack["more_vx"], stack["more_vy"],
+        np.hypot(kept["sigma_vx"], kept["sigma_vy"]) / np.sqrt(2.0),
         days_between(start, end),
         factor=stretch(config.correlate.last_taper, config.correlate.second_taper),
-    )
+        zone=zone[site.ice][None], repeats=cells_alike(config.correlate.last_taper, cells),
+    )  # fmt: skip
     vx, vy = gain.sharpen(kept["vx"], kept["vy"])
     return kept | {"vx": vx, "vy": vy}, gain
 

@@ -14,7 +14,7 @@ at zero width. One pair is too noisy for that; all pairs of a cell together are 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
@@ -23,21 +23,37 @@ from hmavel._types import DAYS_PER_YEAR
 from hmavel.core import NMAD
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
     from hmavel._types import BoolArray, FloatArray
     from hmavel.month import Months
 
 #: Standard deviation, before it is measured, of a cell's gain: how much the narrow window
 #: differs from the wide one along the flow, as a part of the speed. At margins it is 0.05 to
-#: 0.2. Pairs of one cell differ by as much, since snow and light change the texture.
+#: 0.2, amid wide ice 0.01: mean and spread are learnt from all cells of a zone, from this.
+#: Pairs of one cell differ by as much, since snow and light change the texture.
 PRIOR_GAIN = 0.1
 #: The same across the flow: only where it turns within a window.
 PRIOR_ACROSS = 0.03
-#: Part of the corrections around a cell that stays as 1-sigma error: what the second order
-#: leaves out. Around, because at an inflection of the profile the correction is zero and the
-#: higher orders are not.
-LEFT_OUT = 0.5
+#: Part of the corrections around a cell that stays as 1-sigma error in each zone: what the
+#: second order leaves out. Around, because at an inflection of the profile the correction is
+#: zero and the higher orders are not.
+LEFT_OUT = (1.0, 1.0, 0.5, 0.5)
+#: Pairs share scenes, so that so many tell as much as one that shares none.
+PAIRS_ALIKE = 1.4
 #: Fewer pairs than this tell nothing about a cell.
 LEAST_PAIRS = 4
+#: Zones of cells that share a prior end at these distances from the ice's edge, in sides of
+#: the window: within a quarter the window holds more ground than ice, beyond one none.
+ZONE_ENDS = (0.25, 0.5, 1.0)
+#: By how much smaller gains are in zones away from the edge, before they are measured.
+ZONE_SCALES = (1.0, 1.0, 0.5, 0.25)
+#: A cell tells nothing of its gain unless so much of the sum of squares is displacement.
+_LEAST_MOVED = 0.2
+#: What the spread of a zone's gains may be, as parts of the prior's; how freely (in ln).
+_SPREADS, _FREEDOM = 2.0 ** np.arange(-4.0, 1.0, 0.5), 0.7
+#: A cell further from its zone's mean than so many sigmas does not move the mean further.
+_FAR = 3.0
 #: Tukey's weight is 0 beyond so many robust standard deviations; rounds of reweighting.
 _CUT, _ROUNDS = 4.685, 3
 
@@ -81,6 +97,7 @@ class Gain:
     y: FloatArray
     sigma_x: FloatArray  #: (...) 1 sigma of g, from the pairs' noise
     sigma_y: FloatArray
+    left_out: FloatArray  #: (...) part of the corrections around that stays as error, 1 sigma
 
     def speed(self, vx: FloatArray, vy: FloatArray) -> FloatArray:
         """Return the part of a velocity (..., cells) along the cells' mean flow, m/yr."""
@@ -105,7 +122,7 @@ class Gain:
         It is the same in all months, so that means, trends and amplitudes have it, too.
         """
         g_x, g_y = (_mean_around(np.square(g), window) for g in (self.x, self.y))
-        x, y = LEFT_OUT * np.sqrt(g_x), LEFT_OUT * np.sqrt(g_y)
+        x, y = self.left_out * np.sqrt(g_x), self.left_out * np.sqrt(g_y)
         return np.hypot(self.sigma_x, x), np.hypot(self.sigma_y, y)
 
     def widen(self, x: Months, y: Months, *, window: int) -> tuple[Months, Months]:
@@ -121,7 +138,7 @@ class Gain:
         speed = self.speed(x.v, y.v)
         wider = []
         for months, g, sigma in ((x, self.x, self.sigma_x), (y, self.y, self.sigma_y)):
-            left_out = LEFT_OUT**2 * _mean_around(np.square(g * speed), window)
+            left_out = self.left_out**2 * _mean_around(np.square(g * speed), window)
             wider.append(_with_shared(months, np.sqrt(np.square(sigma * speed) + left_out)))
         return wider[0], wider[1]
 
@@ -131,9 +148,12 @@ def fit_gain(
     vy: FloatArray,
     more_x: FloatArray,
     more_y: FloatArray,
+    sigma: FloatArray,
     days: FloatArray,
     *,
     factor: float,
+    zone: ArrayLike = 0,
+    repeats: float = 1.0,
 ) -> Gain:
     """Compare the two looks at the ice over all pairs of each cell.
 
@@ -143,24 +163,34 @@ def fit_gain(
         Velocity by the wide taper, m/yr, (pairs, ...), NaN = missing.
     more_x, more_y
         Velocity by the narrow taper minus that, m/yr, NaN = missing.
+    sigma
+        1 sigma of a component of velocity, m/yr, (pairs, ...).
     days
         (pairs,) baselines.
     factor
         As ``stretch`` returns it.
+    zone
+        (...) integers: cells of one zone have gains of one distribution (``edge_zones``).
+    repeats
+        Neighbouring cells that share one cell's worth of noise (``cells_alike``).
 
     Returns
     -------
     Gain
-        Of each cell. Where nothing was seen, or nothing moves far enough to tell, it is near
-        zero with the prior's error.
+        Of each cell. Where a cell does not move far enough to tell it is near its zone's mean;
+        where no cell of the zone does, and where nothing was seen, near zero with the
+        prior's error.
 
     Notes
     -----
     With D the displacement along the mean flow (metres) and Q the difference of the looks,
-    along or across it, Q = (g + g_i) D + noise, g_i the pair's own deviation, noise alike for
-    all pairs. Weighted least squares with Tukey's weights on the residuals; g is normal with
-    ``PRIOR_GAIN`` (across: ``PRIOR_ACROSS``) before the data. The noise is measured from the
-    residuals; what of D is noise does not count as evidence.
+    along or across it, Q = (g + g_i) D + noise, g_i the pair's own deviation. Q is as noisy
+    as ``sigma`` says D is, but for a factor that each cell's residuals tell. Weighted least
+    squares with Tukey's weights; as a part of sum(w D^2) is noise, the slope is too small by
+    it, which is made up for, and counts for as much less. Before a cell's own data g is
+    normal with its zone's mean m and spread t, which maximise the evidence of the zone's
+    cells (to the power 1 / ``repeats``) times a normal prior of m and a log-normal one of t,
+    both of scale ``PRIOR_GAIN`` (across: ``PRIOR_ACROSS``) times ``ZONE_SCALES``.
     """
     years = np.asarray(days, float).reshape(-1, *([1] * (vx.ndim - 1))) / DAYS_PER_YEAR
     seen = np.isfinite(vx) & np.isfinite(vy) & np.isfinite(more_x) & np.isfinite(more_y)
@@ -169,8 +199,14 @@ def fit_gain(
     length = np.maximum(np.hypot(far_x, far_y), 1e-9)
     east, north = far_x / length, far_y / length
     d = east * dx + north * dy
-    along, along_error = _regress(east * qx + north * qy, d, seen, PRIOR_GAIN)
-    across, across_error = _regress(east * qy - north * qx, d, seen, PRIOR_ACROSS)
+    zones = np.broadcast_to(np.asarray(zone), d.shape[1:])
+    level = np.where(seen, sigma * years, 1.0)
+    along, along_error = _regress(
+        east * qx + north * qy, d, level, seen, PRIOR_GAIN, zones, repeats
+    )
+    across, across_error = _regress(
+        east * qy - north * qx, d, level, seen, PRIOR_ACROSS, zones, repeats
+    )
     return Gain(
         east,
         north,
@@ -178,30 +214,91 @@ def fit_gain(
         factor * (north * along + east * across),
         factor * np.hypot(east * along_error, north * across_error),
         factor * np.hypot(north * along_error, east * across_error),
+        np.asarray(LEFT_OUT)[zones],
     )
 
 
 def _regress(
-    q: FloatArray, d: FloatArray, seen: BoolArray, prior: float
-) -> tuple[FloatArray, FloatArray]:
-    """Return slope of q on d per cell and its sigma, both with the prior's knowledge."""
+    q: FloatArray, d: FloatArray, level: FloatArray, seen: BoolArray, prior: float,
+    zone: NDArray[Any], repeats: float,
+) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+    """Return slope of q on d per cell and its sigma, both with the zone's knowledge."""
     enough = seen.sum(axis=0) >= LEAST_PAIRS
     slope = np.zeros(q.shape[1:])
     error = np.full(q.shape[1:], prior)
     for _ in range(_ROUNDS):
         residual = q - slope * d
-        noise = NMAD * _median(np.abs(residual), seen)
-        noise = np.where(enough, np.maximum(noise, 1e-6), 1.0)
+        noise = NMAD * _median(np.abs(residual) / level, seen)
+        noise = np.where(enough, np.maximum(noise, 1e-6), 1.0) * level
         variance = noise**2 + (prior * d) ** 2
         weight = seen * np.clip(1 - residual**2 / (_CUT**2 * variance), 0.0, None) ** 2
         weight /= variance
-        precision = np.maximum((weight * (d * d - noise**2)).sum(axis=0), 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            own = (weight * q * d).sum(axis=0) / (weight * d * d).sum(axis=0)
-        total = precision + prior**-2
-        slope = np.where(enough & (precision > 0), precision / total * own, 0.0)
-        error = np.where(enough, total**-0.5, prior)
+        power = (weight * d * d).sum(axis=0)
+        moved = power - (weight * level * level).sum(axis=0)
+        tells = enough & (moved > _LEAST_MOVED * power) & (power > 0)
+        own, precision = np.zeros(power.shape), np.zeros(power.shape)
+        own[tells] = (weight * q * d).sum(axis=0)[tells] / moved[tells]
+        precision[tells] = moved[tells] ** 2 / power[tells] / PAIRS_ALIKE
+        for number in np.unique(zone):
+            there = zone == number
+            scale = prior * ZONE_SCALES[number]
+            told = there & tells
+            mean, spread, mean_error = _zone_prior(own[told], precision[told], scale, repeats)
+            total = precision[there] + spread**-2
+            pull = spread**-2 / total
+            slope[there] = (1 - pull) * own[there] + pull * mean
+            error[there] = np.sqrt(1 / total + (pull * mean_error) ** 2)
+        slope, error = np.where(enough, slope, 0.0), np.where(enough, error, prior)
     return slope, error
+
+
+def _zone_prior(
+    own: FloatArray, precision: FloatArray, prior: float, repeats: float
+) -> tuple[float, float, float]:
+    """Return mean, spread and the mean's error of the gains that cells were seen to have."""
+    best = (-np.inf, 0.0, prior, prior)
+    for spread in prior * _SPREADS:
+        variance = spread**2 + 1 / precision
+        weight = 1 / (repeats * variance)
+        total = weight.sum() + prior**-2
+        mean = (weight * own).sum() / total
+        for _ in range(_ROUNDS):
+            reach = _FAR * np.sqrt(variance)
+            mean = (weight * np.clip(own, mean - reach, mean + reach)).sum() / total
+        misfit = np.minimum((own - mean) ** 2 / variance, _FAR**2)
+        evidence = -(np.log(variance) + misfit).sum() / repeats
+        evidence -= (mean / prior) ** 2 + (np.log(spread / prior) / _FREEDOM) ** 2
+        best = max(best, (float(evidence), float(mean), float(spread), float(total**-0.5)))
+    return best[1:]
+
+
+def edge_zones(ice: BoolArray, window: float) -> NDArray[np.intp]:
+    """Return the zone of each cell by its distance from the edge of the ice.
+
+    Parameters
+    ----------
+    ice
+        (rows, cols) all ice, of other glaciers, too.
+    window
+        Side of the matching window in cells.
+
+    Returns
+    -------
+    ndarray
+        (rows, cols) number of ``ZONE_ENDS`` that the cell's centre lies beyond.
+    """
+    around = np.pad(ice, 1, mode="edge")
+    distance = ndimage.distance_transform_edt(around)[1:-1, 1:-1] - 0.5
+    return np.searchsorted(np.asarray(ZONE_ENDS) * window, distance, side="right")
+
+
+def cells_alike(taper: float, window: float) -> float:
+    """Return how many cells share one cell's worth of noise, the window being so many wide.
+
+    That is the area over which means under the squared taper repeat each other, of a Gaussian
+    of the same variance.
+    """
+    return max(1.0, 4 * np.pi * taper_variance(taper) * window**2)
 
 
 def _median(values: FloatArray, seen: BoolArray) -> FloatArray:

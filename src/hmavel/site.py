@@ -35,6 +35,7 @@ class Site:
     col: FloatArray  #: (cols of ``grid``,)
     ice: BoolArray  #: (grid) cells whose centre lies on this glacier
     any_ice: BoolArray  #: (grid) within a buffer of any glacier: never bare ground
+    all_ice: BoolArray  #: (grid) cells whose centre lies on any glacier
 
     def image_ice(self) -> BoolArray:
         """Return where this glacier lies on the pixels of ``image``."""
@@ -89,6 +90,7 @@ def make_site(
         col=np.round(2 * image.col(grid.x(np.arange(grid.shape[1])))) / 2,
         ice=rasterize(glacier.geometry, grid, crs=crs),
         any_ice=rasterize(outlines, grid, all_touched=True, crs=crs),
+        all_ice=rasterize(near.geometry, grid, crs=crs),
     )
 
 
