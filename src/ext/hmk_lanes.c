@@ -653,6 +653,40 @@ static inline void newton(const sums *t, int n, vec *row, vec *col)
     *col = vmax(vmin(*col + vmax(vmin(dc * px, most), -most), far), -far);
 }
 
+/* Sigma: all calibrated on simulated pairs, docs/method.md. How far the curvature may lie from
+ * what is expected of it, relative to that; <k^4> / <k^2>^2 over the bins, which gives its noise
+ * from J; what sigma grows by as phases wrap, which neither H nor J shows, and the coherent share
+ * at which half of that is there. */
+#define CURVATURE_SPREAD 0.3f
+#define CURVATURE_TAIL 2.5f
+#define WRAPPED 0.12f
+#define WRAPPED_HALF 0.45f
+
+/* The coherent share of the curvature, from that of the value, sum W cos psi / sum W: less, since
+ * what drowns in noise first are high wave numbers, the more so the steeper the spectrum. `even`
+ * is (sum W)^2 / (N sum W^2): 1 for a flat one. */
+static inline vec share_of_curvature(vec share, vec even)
+{
+    HMK_PER_LANE(float) s[HMK_MAX_LANES];
+    HMK_PER_LANE(float) e[HMK_MAX_LANES];
+    store(s, share), store(e, even);
+    for (int l = 0; l < HMK_LANES; l++)
+        s[l] = powf(s[l], 1.0f / (0.17f + 0.62f * e[l]));
+    return load(s);
+}
+
+/* The curvature H along one axis, brought towards the expected one by as much as it is noise: a
+ * curvature that noise has made small would else be a sigma without bounds. `j` is the sum of
+ * W^2 sin^2 psi k^2, `total` the same without k^2. `kept` becomes the weight of H itself. */
+static inline vec steadied(vec h, vec expected, vec j, vec total, vec inflation, vec *kept)
+{
+    const vec tiny = splat(1e-30f);
+    vec prior = CURVATURE_SPREAD * CURVATURE_SPREAD * expected * expected;
+    vec noise = CURVATURE_TAIL * inflation * inflation * j * j / vmax(total, tiny);
+    *kept = prior / vmax(prior + noise, tiny);
+    return h * *kept + expected * (1.0f - *kept);
+}
+
 /* Coherence, SNR, evidence and the sandwich covariance H^-1 J H^-1 of the fit: H its curvature,
  * J the scatter of its slope over the bins. Both take the weights from before the robust
  * rounds: the reweighted ones make their own evidence, and the noise is hardly another.
@@ -661,13 +695,13 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
 {
     const int n = win->n, top = n / 2 - 1;
     sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
-    vec sw = splat(0), swc = splat(0), sv = splat(0);
+    vec sw = splat(0), swc = splat(0), sv = splat(0), total = splat(0);
     vec jrr = splat(0), jrc = splat(0), jcc = splat(0);
-    vec hrr = splat(0), hrc = splat(0), hcc = splat(0);
+    vec hrr = splat(0), hrc = splat(0), hcc = splat(0), mrr = splat(0), mcc = splat(0);
     const float *bin = k->bins;
     for (int c = 0; c < top; c++) {
         vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
-        vec c0 = splat(0), c1 = splat(0), c2 = splat(0);
+        vec c0 = splat(0), c1 = splat(0), c2 = splat(0), m0 = splat(0), m2 = splat(0);
         vec j0 = splat(0), j1 = splat(0), j2 = splat(0);
         vec f0 = splat(0), f1 = splat(0), f2 = splat(0), s0 = splat(0), s1 = splat(0);
         vec kr = splat(0);
@@ -680,7 +714,7 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
                 vec f = trust(wc * iw, round);
                 vec fc = f * wc, fs = f * ws, j = ws * ws;
                 vec k1 = side ? -kr : kr, k2 = kr * kr;
-                sw += w, sv += f * w;
+                m0 += w, m2 += k2 * w, sv += f * w;
                 j0 += j, j1 += k1 * j, j2 += k2 * j;
                 c0 += wc, c1 += k1 * wc, c2 += k2 * wc;
                 f0 += fc, f1 += k1 * fc, f2 += k2 * fc;
@@ -689,19 +723,29 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
             }
         }
         const float f = (float)c;
-        swc += c0;
+        sw += m0, mrr += m2, mcc += (f * f) * m0;
+        swc += c0, total += j0;
         jrr += j2, jrc += f * j1, jcc += (f * f) * j0;
         hrr += c2, hrc += f * c1, hcc += (f * f) * c0;
         t.value += f0, t.slope_row += s1, t.slope_col += f * s0;
         t.rr += f2, t.rc += f * f1, t.cc += (f * f) * f0;
     }
     const vec tiny = splat(1e-30f);
+    const vec share = vmin(vmax(swc / vmax(sw, tiny), splat(0.05f)), splat(1));
     store(out->coherence, 0.5f + 0.5f * swc / vmax(sw, tiny));
     store(out->snr, 0.5f + 0.5f * t.value / vmax(sv, tiny));
     store(out->evidence, evidence_of(k, swc));
-    vec inv = 1.0f / vmax(hrr * hcc - hrc * hrc, tiny);
-    vec a = hcc * inv, b = -hrc * inv, c = hrr * inv; /* H^-1 */
-    const vec px2 = (float)((double)n * n / (4 * M_PI * M_PI)) * k->inflation * k->inflation;
+    vec even = sw * sw / vmax((float)(2 * top * top) * k->squares, tiny);
+    vec part = share_of_curvature(share, even), by_row, by_col;
+    vec rr = steadied(hrr, part * mrr, jrr, total, k->inflation, &by_row);
+    vec cc = steadied(hcc, part * mcc, jcc, total, k->inflation, &by_col);
+    vec rc = hrc * vroot(by_row * by_col); /* of no sign in the mean */
+    vec inv = 1.0f / vmax(rr * cc - rc * rc, tiny);
+    vec a = cc * inv, b = -rc * inv, c = rr * inv; /* H^-1 */
+    vec q = share * (1.0f / WRAPPED_HALF);
+    q = q * q * q;
+    vec grown = k->inflation * (1.0f + WRAPPED / (1.0f + q * q));
+    vec px2 = (float)((double)n * n / (4 * M_PI * M_PI)) * grown * grown;
     store(out->var_row, px2 * (a * a * jrr + 2.0f * a * b * jrc + b * b * jcc));
     store(out->var_col, px2 * (b * b * jrr + 2.0f * b * c * jrc + c * c * jcc));
     return t;

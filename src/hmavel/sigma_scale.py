@@ -17,8 +17,9 @@ from hmavel.errors import StableGroundError
 
 Array = NDArray[np.float64]
 
-#: Stable nodes that a class must have: the factor is then known to about 6 %.
-PER_CLASS = 300
+#: Stable nodes that a class must have: the factor is then known to about 4 %, and to 16 % where
+#: windows overlap so that one node in sixteen says something of its own.
+PER_CLASS = 600
 #: Classes at most.
 MOST_CLASSES = 10
 
@@ -70,7 +71,7 @@ def scale_sigma(d: Displacement, stable: ArrayLike, *, min_count: int = 100) -> 
 
     Notes
     -----
-    A class holds nodes of like predicted sigma, up to ten classes of 300 nodes or more; its
+    A class holds nodes of like predicted sigma, up to ten classes of 600 nodes or more; its
     factor is the robust 1-sigma width of (displacement - centre) / sigma, to which false
     matches do not contribute. Nodes outside the classes get the nearest class's factor.
     """
