@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 from scipy import linalg, sparse
+from scipy.linalg import blas, lapack
 
 from hmavel._types import FloatArray, TimeArray
 from hmavel.month_gp import Cell, SceneErrors
@@ -53,8 +57,9 @@ def information(
         normal -= cross.T @ cross
         log_det += 2 * np.log(np.diag(factor)).sum()
     return Information(
-        normal[:-1, :-1], normal[:-1, -1], float(normal[-1, -1]), float(log_det), len(i)
-    )
+        np.asfortranarray(normal[:-1, :-1]), normal[:-1, -1], float(normal[-1, -1]),
+        float(log_det), len(i),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,92 +68,162 @@ class Evidence:
 
     value: float
     by_number: FloatArray  #: ... ``h.log``
-    by_season: FloatArray  #: ... the log pace of the season's clock
-    by_event: FloatArray  #: ... the log pace of the event's clock
-    by_burst: FloatArray  #: ... ``h.log_burst``, 0 without a burst
+    by_season: FloatArray  #: ... the log pace of the season's clock; empty where not asked for
+    by_event: FloatArray  #: ... the log pace of the event's clock; the same
+    by_burst: FloatArray  #: ... ``h.log_burst``, 0 without a burst; the same
+
+
+def misfits(
+    cells: Sequence[Information], h: Hyperparameters, months: TimeArray
+) -> FloatArray:
+    """Return minus the log evidence of each cell, constants aside, without slopes."""
+    covariance = _Covariance(h, months).whole
+    root = _root(covariance)
+    return np.array([_factorised(c, root, h.noise)[0] for c in cells])
 
 
 def evidence(
-    cells: Sequence[Information], h: Hyperparameters, months: TimeArray
+    cells: Sequence[Information], h: Hyperparameters, months: TimeArray, *, paces: bool = True
 ) -> Evidence:
     """Evaluate the evidence and its slopes.
+
+    ``paces=False`` leaves out those along the clocks and the burst.
 
     With A = O'C^-1 O, alpha = O'(OKO' + C)^-1 d and W = A - A S A (S the posterior covariance),
     d log p / d theta = (alpha' dK alpha - tr(W dK)) / 2.
     """
-    n = len(months)
-    calendar = (np.arange(n) + int(months[0].astype(int))) % 12
-    phase, phase_slope = season_phase(h.season_log_pace())
-    year, apart = season_shape(phase, h.shape)
-    gain, gain_slope = season_gain(h)
-    year *= np.outer(gain, gain)
-    lag = linalg.toeplitz(np.arange(n) / 12)
-    every_year = h.season**2 * _month_means(year)[np.ix_(calendar, calendar)]
-    kept, passed, forgotten = matern(lag, h.memory)
-    season = every_year * kept
-    fade = h.season**2 * kept
-    pace = np.exp(h.event_log_pace(months)) / 12
-    clock = np.cumsum(pace) - pace / 2
-    step = clock[:, None] - clock
-    event, x, fall = matern(step, h.duration)
-    covariance = season + h.event**2 * event + h.level**2
-    # The second keeps the factorisation going where level and season are far apart.
-    nugget = 1e-6 * (np.max(gain) ** 2 * h.season**2 + h.event**2)
-    covariance[np.diag_indices(n)] += nugget + 1e-12 * h.level**2
-
-    value, noise_slope, pull = _sum_over_cells(cells, covariance, h.noise)
+    k = _Covariance(h, months)
+    value, noise_slope, pull = _sum_over_cells(cells, k.whole, h.noise)
     pull *= -0.5
+    _, in_month, _ = _calendar(len(months), int(months[0].astype(int)))
+    pull_kept = pull * k.kept
+    by_month = in_month.T @ pull_kept @ in_month
+    by_age = in_month.T @ (pull * k.aged) @ in_month
     slope = np.empty(6)
-    slope[0] = 2 * np.sum(pull * season)
-    by_shape = _month_means(2 * apart * year)[np.ix_(calendar, calendar)]
-    slope[1] = np.sum(pull * fade * by_shape)
-    slope[2] = np.sum(pull * every_year * forgotten * passed**2)
-    slope[3] = 2 * h.event**2 * np.sum(pull * event)
-    slope[4] = h.event**2 * np.sum(pull * fall * x**2)
+    slope[0] = 2 * np.vdot(by_month, k.season)
+    slope[1] = h.season**2 * np.vdot(by_month, _month_means(2 * k.apart * k.year))
+    slope[2] = np.vdot(by_age, k.season)
+    slope[3] = 2 * h.event**2 * np.vdot(pull, k.event)
+    pull *= k.fall  # used up: what follows needs no other
+    slope[4] = h.event**2 * np.vdot(pull, k.x * k.x)
     slope[5] = noise_slope
+    if not paces:
+        none = np.empty(0)
+        return Evidence(value, slope, none, none, none)
 
-    in_month = np.eye(12)[calendar]
-    pull_year = in_month.T @ (pull * fade) @ in_month / PARTS**2
+    pull_year = by_month * (h.season / PARTS) ** 2
     pull_year = np.repeat(np.repeat(pull_year, PARTS, axis=0), PARTS, axis=1)
-    turn = np.sin(2 * np.pi * (phase[:, None] - phase)) * year
-    by_phase = -4 * np.pi / h.shape**2 * np.sum(pull_year * turn, axis=1)
-    by_gain = 2 * np.sum(pull_year * year, axis=1)
-    by_clock = -6 * (h.event / h.duration) ** 2 * np.sum(pull * fall * step, axis=1)
+    pull_year *= k.year
+    turn = np.sin(2 * np.pi * (k.phase[:, None] - k.phase))
+    by_phase = -4 * np.pi / h.shape**2 * np.einsum("ij,ij->i", pull_year, turn)
+    by_gain = 2 * np.sum(pull_year, axis=1)
+    by_clock = np.einsum("ij,ij->i", pull, k.clock[:, None] - k.clock)
+    by_clock *= -6 * (h.event / h.duration) ** 2
     # A month's pace moves its own centre by half, all later ones by the whole.
     later = np.cumsum(by_clock[::-1])[::-1] - by_clock / 2
     return Evidence(
-        value, slope, phase_slope.T @ by_phase, later * pace, gain_slope.T @ by_gain
+        value, slope, k.phase_slope.T @ by_phase, later * k.pace, k.gain_slope.T @ by_gain
     )
+
+
+class _Covariance:
+    """The prior covariance of the months, with the parts that its slopes are made of."""
+
+    def __init__(self, h: Hyperparameters, months: TimeArray) -> None:
+        n = len(months)
+        calendar, _, lag = _calendar(n, int(months[0].astype(int)))
+        self.phase, self.phase_slope = season_phase(h.season_log_pace())
+        self.year, self.apart = season_shape(self.phase, h.shape)
+        self.gain, self.gain_slope = season_gain(h)
+        self.year *= self.gain[:, None] * self.gain
+        #: (12, 12) of the season, between months of one year
+        self.season = h.season**2 * _month_means(self.year)
+        kept, passed, forgotten = matern(lag, h.memory)
+        #: (n, n) what is left of it, and the slope of that along log memory
+        self.kept, self.aged = _toeplitz(kept), _toeplitz(forgotten * passed**2)
+        self.pace = np.exp(h.event_log_pace(months)) / 12
+        self.clock = np.cumsum(self.pace) - self.pace / 2
+        if h.event_from is None:  # the clock goes evenly
+            self.event, self.x, self.fall = map(_toeplitz, matern(lag, h.duration))
+        else:
+            step = self.clock[:, None] - self.clock
+            self.event, self.x, self.fall = matern(step, h.duration)
+        whole = self.season[:, calendar][calendar]
+        whole *= self.kept
+        whole += h.event**2 * self.event
+        whole += h.level**2
+        # The second keeps the factorisation going where level and season are far apart.
+        nugget = 1e-6 * (np.max(self.gain) ** 2 * h.season**2 + h.event**2)
+        whole.reshape(-1)[:: n + 1] += nugget + 1e-12 * h.level**2
+        self.whole = whole
+
+
+@lru_cache(maxsize=4)
+def _calendar(n: int, first: int) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
+    """Month of the year of each month, the same as (n, 12) of 0 and 1, and lags in years."""
+    calendar = (np.arange(n) + first) % 12
+    return calendar, np.eye(12)[calendar], np.arange(n) / 12
+
+
+def _toeplitz(values: FloatArray) -> FloatArray:
+    """Return (n, n) of what depends on the lag alone: a view, for reading."""
+    line = np.concatenate([values[:0:-1], values])
+    (step,) = line.strides
+    n = len(values)
+    return as_strided(line[n - 1 :], (n, n), (-step, step), writeable=False)
 
 
 def _month_means(year: FloatArray) -> FloatArray:
     return np.asarray(year.reshape(12, PARTS, 12, PARTS).mean(axis=(1, 3)))
 
 
+def _root(covariance: FloatArray) -> FloatArray:
+    """Return the lower Cholesky factor, Fortran order."""
+    root: FloatArray
+    root, info = lapack.dpotrf(covariance, lower=1, clean=1)
+    if info:
+        raise linalg.LinAlgError(f"a bad pivot in row {info} of the months' prior covariance")
+    return root
+
+
+def _factorised(
+    c: Information, root: FloatArray, noise: float
+) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+    """Minus the log evidence; L'A, the factor F of I + L'AL, and F^-1 L'O'C^-1 d.
+
+    With L, the root of the prior covariance, the matrix is graded: its first row alone has the
+    level, which is a thousand times larger than the rest, and the others keep their digits.
+    """
+    f2 = noise**2
+    part = blas.dtrmm(1.0 / f2, root, c.matrix, lower=1, trans_a=1)
+    inner = blas.dtrmm(1.0, root, part, side=1, lower=1)
+    inner.T.reshape(-1)[:: len(inner) + 1] += 1.0
+    factor, _ = lapack.dpotrf(inner, lower=1, overwrite_a=1, clean=0)
+    told = blas.dtrsv(factor, blas.dtrmv(root, c.vector, lower=1, trans=1), lower=1) / f2
+    log_det = 2 * np.log(factor.diagonal()).sum() + c.log_det + c.count * np.log(f2)
+    return float(0.5 * (c.square / f2 - told @ told + log_det)), part, factor, told
+
+
 def _sum_over_cells(
     cells: Sequence[Information], covariance: FloatArray, noise: float
 ) -> tuple[float, float, FloatArray]:
     """Minus log evidence, its slope along log noise, and the sum of alpha alpha' - W."""
-    n = len(covariance)
-    root = linalg.cholesky(covariance, lower=True)
     f2 = noise**2
-    value: float = 0.0
-    noise_slope: float = 0.0
-    pull: FloatArray = np.zeros((n, n))
-    for c in cells:
-        a, b = c.matrix / f2, c.vector / f2
-        inner = root.T @ a @ root
-        inner[np.diag_indices(n)] += 1.0
-        factor = linalg.cholesky(inner, lower=True, overwrite_a=True)
-        x = linalg.solve_triangular(factor, root.T, lower=True).T
-        mean = x @ (x.T @ b)
-        log_det = 2 * np.log(np.diag(factor)).sum() + c.log_det + c.count * np.log(f2)
-        quad = c.square / f2 - b @ mean
-        value += 0.5 * float(quad + log_det)
-        ax = a @ x
-        gain = a - ax @ ax.T
-        alpha = b - a @ mean
-        pull += np.outer(alpha, alpha) - gain
-        noise_slope -= float(quad - alpha @ covariance @ alpha)
-        noise_slope += float(c.count - np.einsum("ij,ij->", gain, covariance))
+    root = _root(covariance)
+    value = noise_slope = 0.0
+    alphas = np.empty((len(covariance), len(cells)), order="F")
+    minus = np.zeros(covariance.shape, order="F")  # the lower half of W
+    for i, c in enumerate(cells):
+        cost, part, factor, told = _factorised(c, root, noise)
+        value += cost
+        mean = blas.dtrmv(root, blas.dtrsv(factor, told, lower=1, trans=1), lower=1)
+        alphas[:, i] = (c.vector - c.matrix @ mean) / f2
+        part = blas.dtrsm(1.0, factor, part, lower=1, overwrite_b=1)
+        minus += c.matrix / f2
+        minus = blas.dsyrk(-1.0, part, beta=1.0, c=minus, trans=1, lower=1, overwrite_c=1)
+        noise_slope += float(c.count - c.square / f2 + told @ told)
+    pull = blas.dsyrk(1.0, alphas, beta=-1.0, c=minus, lower=1, overwrite_c=1)
+    pull = np.where(np.tri(len(pull), dtype=bool), pull, pull.T)
+    # Of both at once: alpha' K alpha, and the trace of W K.
+    noise_slope += float(np.vdot(pull, covariance))
     return value, noise_slope, pull

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
 from hmavel._types import FloatArray, TimeArray
-from hmavel.month_evidence import Information, evidence, information
+from hmavel.month_evidence import Information, evidence, information, misfits
 from hmavel.month_gp import Cell, Design, SceneErrors, leave_out, scene_errors
 from hmavel.month_kernel import SEASON_STEPS, Hyperparameters, month_prior
 from hmavel.month_screen import USED, match_weights, reweigh_cell
@@ -207,7 +208,7 @@ def _likeliest_burst(
         for time in (np.arange(SEASON_STEPS) + 0.5) / SEASON_STEPS
         for shape in _SHAPES
     ]
-    return min(tries, key=lambda one: evidence(cells, one, months).value)
+    return min(tries, key=lambda one: float(misfits(cells, one, months).sum()))
 
 
 def _trimmed(cell: Cell) -> Cell:
@@ -226,7 +227,7 @@ def _sort_into_classes(
     count = len(known)
     if count == 1:
         return np.zeros(1, dtype=np.intp)
-    score = np.array([[-evidence([k], h, months).value for h in single] for k in known])
+    score = -np.array([misfits(known, h, months) for h in single]).T
     chosen = [int(np.argmax(score.sum(axis=0)))]
     while len(chosen) < min(_MOST_CLASSES, count):
         best = score[:, chosen].max(axis=1)
@@ -278,7 +279,7 @@ def _climb(
         return h.with_burst(_BURST + _BURST_SPREAD * x[burst_at:]) if burst else h
 
     def objective(x: FloatArray) -> tuple[float, FloatArray]:
-        found = evidence(cells, at(x), months)
+        found = evidence(cells, at(x), months, paces=clocks or burst)
         slopes = [found.by_number * SPREAD]
         if clocks:
             slopes += [season_root.T @ found.by_season, event_root.T @ found.by_event]
@@ -310,6 +311,7 @@ def _climb(
     return float(found.fun), at(found.x)
 
 
+@lru_cache(maxsize=8)
 def _pace_root(steps: int, per_year: int, *, circular: bool = False) -> FloatArray:
     """Root of the prior covariance of a clock's log pace, which is kept for a while."""
     lag = np.arange(steps) / per_year

@@ -82,6 +82,16 @@ class Hyperparameters:
         return pace
 
 
+def _passed() -> FloatArray:
+    parts = 12 * PARTS
+    passed = np.tril(np.ones((parts, parts)), -1) + np.eye(parts) / 2
+    return np.asarray(passed.reshape(parts, SEASON_STEPS, -1).sum(axis=2))
+
+
+#: (12 * PARTS, SEASON_STEPS) parts of each step that lie before the centre of a part.
+_PASSED = _passed()
+
+
 def season_phase(log_pace: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Read the season's clock at the centres of the year's parts.
 
@@ -97,10 +107,7 @@ def season_phase(log_pace: FloatArray) -> tuple[FloatArray, FloatArray]:
     each = np.repeat(pace, repeat)
     whole = each.sum()
     phase = (np.cumsum(each) - each / 2) / whole
-    parts = 12 * PARTS
-    passed = np.tril(np.ones((parts, parts)), -1) + np.eye(parts) / 2
-    passed = passed.reshape(parts, SEASON_STEPS, repeat).sum(axis=2)
-    return phase, (passed - repeat * phase[:, None]) * pace / whole
+    return phase, (_PASSED - repeat * phase[:, None]) * pace / whole
 
 
 def season_shape(phase: FloatArray, shape: float) -> tuple[FloatArray, FloatArray]:
