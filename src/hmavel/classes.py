@@ -10,8 +10,8 @@ Arrays in, arrays out; ``mask.py`` reads them from scenes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hmavel import qa as bits
-from hmavel._types import BoolArray, FloatArray
+from hmavel._types import BoolArray, ByteArray, FloatArray
 
 #: The 30 m bands that the albedo route needs; B3 is for NDSI.
 SPECTRAL_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7")
@@ -30,6 +30,8 @@ REACH = 7
 _SOLID = 2
 #: And a veil's, which is broad where stripes of debris are not.
 _BROAD = 3
+#: Pixels that are looked at at a time.
+_STRIP = 32768
 #: Pixels up to which masks are widened by shifts, which is faster for few.
 _BY_SHIFTS = 12
 #: Side of the window whose purest snow tells of a veil, 30 m pixels.
@@ -145,43 +147,29 @@ def spectral_classes(
     takes Band 9.
     """
     t = thresholds or Thresholds()
-    b2, b3, b4, b5, b6, b7 = (np.asarray(bands[name]) for name in SPECTRAL_BANDS)
-    valid = np.isfinite(b2 + b3 + b4 + b5 + b6 + b7)
+    own = _by_strips([np.asarray(bands[name]) for name in SPECTRAL_BANDS], t)
+    valid, icy = own.valid, own.icy
     nothing = np.zeros(valid.shape, bool)
     if qa is not None:
         valid &= ~bits.has(qa, "fill")
-    with np.errstate(invalid="ignore"):
-        albedo = broadband_albedo(b2, b4, b5, b6, b7)
-        snow_index = ndsi(b3, b6)
-        icy = (snow_index > t.snow_ndsi) & (b5 > t.snow_b5)
-        high_b6 = (b6 > t.cloud_b6) & (snow_index < t.cloud_ndsi)
-        core = (albedo > t.cloud_albedo) & high_b6 & (b5 > t.cloud_b5_b6 * b6)
-        unlit = (snow_index > t.clear_b6_ndsi) & (b6 < t.clear_b6)
-        clearly_ice = icy & ((snow_index > t.clear_ndsi) | unlit)
-        veiled = icy & (snow_index < t.veil_ndsi) & (albedo > t.cloud_albedo)
-        # Shaded snow has no near infrared, which every cloud has.
-        no_cloud = clearly_ice | (b5 < t.snow_b5)
-        dark = (b5 < t.dark_b5) & (b6 < t.dark_b6)
-        watery = dark & (b3 > t.water_b3) & (_contrast(b3, b5) > t.water_ndwi)
-        too_bright_for_shadow = icy & (albedo > t.shadow_albedo)
-    core = _clumps(_opened(core & valid, _SOLID), t.cloud_min_pixels)
+    core = _clumps(_opened(own.core & valid, _SOLID), t.cloud_min_pixels)
     thinning = core  # what may have thin edges; where QA is at hand, it knows which: cirrus
-    water, shadow = watery, dark & ~watery
+    water, shadow = own.watery, own.dark & ~own.watery
     if qa is not None:
-        seen_by_qa = _believed(bits.has(qa, "cloud", "cirrus"), no_cloud, t.trust)
+        seen_by_qa = _believed(bits.has(qa, "cloud", "cirrus"), own.no_cloud, t.trust)
         thinning = seen_by_qa & bits.has(qa, "cirrus")
         core = core | seen_by_qa
-        shade = bits.has(qa, "shadow") & ~too_bright_for_shadow
+        shade = bits.has(qa, "shadow") & ~own.sunlit
         # Shaded snow that QA calls cloud is a hole in its shadow.
-        hole = bits.has(qa, "cloud") & ~core & (albedo < t.shade_albedo)
+        hole = bits.has(qa, "cloud") & ~core & own.dim
         shadow |= shade | (hole & widened(shade, t.shade_m / pixel_m))
         # On snow and ice QA's water is slush or shade; the infrared rule has found lakes.
         water |= bits.has(qa, "water") & ~icy
     if radsat is not None:
         shadow |= bits.occluded(radsat)
-    veil = widened(thinning, t.veil_m / pixel_m) & veiled
+    veil = widened(thinning, t.veil_m / pixel_m) & own.veiled
     if qa is not None:
-        veil |= _far_veil(thinning, icy & (albedo > t.cloud_albedo), snow_index, t, pixel_m)
+        veil |= _far_veil(thinning, own.bright_snow, own.snow_index, t, pixel_m)
     core = core | _opened(veil, _BROAD)
     cloud = widened(core, t.cloud_buffer_m / pixel_m) & valid
     return Classes(
@@ -191,6 +179,65 @@ def spectral_classes(
         snow=icy & valid & ~cloud,
         water=water & valid & ~cloud,
         saturated=bits.saturated(radsat) & valid if radsat is not None else nothing,
+    )
+
+
+@dataclass(frozen=True)
+class _Own:
+    """What the reflectances of a pixel say of it, whatever is around; (rows, cols)."""
+
+    valid: BoolArray
+    icy: BoolArray  #: snow or ice
+    core: BoolArray  #: as bright as cloud, in both ranges
+    veiled: BoolArray  #: snow or ice, perhaps under a thin cloud
+    bright_snow: BoolArray
+    no_cloud: BoolArray
+    dark: BoolArray
+    watery: BoolArray
+    sunlit: BoolArray  #: snow too bright to be in shadow
+    dim: BoolArray
+    snow_index: FloatArray
+
+
+def _by_strips(bands: Sequence[FloatArray], t: Thresholds) -> _Own:
+    """Look at some rows at a time: what is computed of them stays in the processor's cache."""
+    rows, cols = bands[0].shape
+    kinds = {f.name: np.float32 if f.name == "snow_index" else bool for f in fields(_Own)}
+    whole = _Own(**{name: np.empty((rows, cols), kind) for name, kind in kinds.items()})
+    step = max(_STRIP // max(cols, 1), 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for first in range(0, rows, step):
+            some = slice(first, first + step)
+            part = _of_pixels([band[some] for band in bands], t)
+            for name in kinds:
+                getattr(whole, name)[some] = getattr(part, name)
+    return whole
+
+
+def _of_pixels(bands: Sequence[FloatArray], t: Thresholds) -> _Own:
+    b2, b3, b4, b5, b6, b7 = bands
+    albedo = broadband_albedo(b2, b4, b5, b6, b7)
+    snow_index = ndsi(b3, b6)
+    bright = albedo > t.cloud_albedo
+    icy = (snow_index > t.snow_ndsi) & (b5 > t.snow_b5)
+    high_b6 = (b6 > t.cloud_b6) & (snow_index < t.cloud_ndsi)
+    unlit = (snow_index > t.clear_b6_ndsi) & (b6 < t.clear_b6)
+    clearly_ice = icy & ((snow_index > t.clear_ndsi) | unlit)
+    dark = (b5 < t.dark_b5) & (b6 < t.dark_b6)
+    bright_snow = icy & bright
+    return _Own(
+        valid=np.isfinite(b2 + b3 + b4 + b5 + b6 + b7),
+        icy=icy,
+        core=bright & high_b6 & (b5 > t.cloud_b5_b6 * b6),
+        veiled=bright_snow & (snow_index < t.veil_ndsi),
+        bright_snow=bright_snow,
+        # Shaded snow has no near infrared, which every cloud has.
+        no_cloud=clearly_ice | (b5 < t.snow_b5),
+        dark=dark,
+        watery=dark & (b3 > t.water_b3) & (_contrast(b3, b5) > t.water_ndwi),
+        sunlit=icy & (albedo > t.shadow_albedo),
+        dim=albedo < t.shade_albedo,
+        snow_index=snow_index,
     )
 
 
@@ -248,7 +295,9 @@ def texture_classes(b8: FloatArray, *, thresholds: Thresholds | None = None) -> 
 def _contrast(a: FloatArray, b: FloatArray) -> FloatArray:
     total = np.asarray(a + b)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(total > 0, (a - b) / total, np.nan)
+        contrast = np.asarray((a - b) / total)
+    contrast[~(total > 0)] = np.nan
+    return contrast
 
 
 def _believed(cloud: BoolArray, wrong: BoolArray, trust: float) -> BoolArray:
@@ -258,17 +307,36 @@ def _believed(cloud: BoolArray, wrong: BoolArray, trust: float) -> BoolArray:
     if not kept.any():
         return kept
     around = [_count_around(mask, REACH) for mask in (kept, cloud)]
-    return np.asarray(kept & (around[0] >= trust * around[1]))
+    return np.asarray(kept & (around[0] >= np.multiply(trust, around[1], dtype=np.float64)))
 
 
-def _count_around(mask: BoolArray, reach: int) -> NDArray[np.int32]:
-    """Count the mask's pixels in the square of ``reach`` pixels around each, none beyond."""
-    count = mask.astype(np.int32)
+def _count_around(mask: BoolArray, reach: int) -> ByteArray:
+    """Count the mask's pixels in the square of ``reach`` <= 7 around each, none beyond."""
+    count = mask.astype(np.uint8)
     for _ in range(2):
-        padded = np.pad(count, ((reach + 1, reach), (0, 0)))
-        np.cumsum(padded, axis=0, out=padded)
-        count = (padded[2 * reach + 1 :] - padded[: -2 * reach - 1]).T
+        count = _over_window(count, reach, np.add, 0).T
     return count
+
+
+def _over_window(
+    values: NDArray[Any], reach: int, together: Callable[..., NDArray[Any]], outside: float
+) -> NDArray[Any]:
+    """Take the sum, or the like, of the ``reach`` rows on both sides of each and its own.
+
+    Of two rows, then four, and so on: a few passes, whatever the reach.
+    """
+    padded = np.pad(values, ((reach, reach), (0, 0)), constant_values=outside)
+    rows, side = len(values), 2 * reach + 1
+    found, done, power = None, 0, 1
+    while power <= side:  # ``padded`` holds what ``power`` rows from each on make
+        if side & power:
+            part = padded[done : done + rows]
+            found = part.copy() if found is None else together(found, part, out=found)
+            done += power
+        padded = together(padded[:-power], padded[power:])
+        power *= 2
+    assert found is not None
+    return found
 
 
 def _far_veil(
@@ -282,7 +350,9 @@ def _far_veil(
     near = widened(cirrus, t.far_veil_m / pixel_m)
     if not near.any():
         return near
-    best = ndimage.maximum_filter(np.where(bright_snow, index, -1.0), ENVELOPE)
+    best = np.where(bright_snow, index, np.float32(-1.0))
+    for _ in range(2):
+        best = _over_window(best, ENVELOPE // 2, np.maximum, -1.0).T
     return np.asarray(near & bright_snow & (best < t.far_veil_ndsi))
 
 
@@ -291,9 +361,10 @@ def _clumps(mask: BoolArray, least: int) -> BoolArray:
     labels, count = ndimage.label(mask, structure=np.ones((3, 3), int))
     if not count:
         return mask
-    large = np.bincount(labels.ravel(), minlength=count + 1) >= least
-    large[0] = False
-    return np.asarray(large[labels])
+    kept = mask.copy()
+    inside = labels[mask]
+    kept[mask] = (np.bincount(inside, minlength=count + 1) >= least)[inside]
+    return kept
 
 
 def widened(mask: BoolArray, pixels: float) -> BoolArray:
@@ -311,8 +382,24 @@ def widened(mask: BoolArray, pixels: float) -> BoolArray:
     if far <= _BY_SHIFTS:
         _spread(mask[part], pixels, wide[part])
     else:
-        wide[part] = ndimage.distance_transform_edt(~mask[part]) <= pixels
+        wide[part] = _within(mask[part], pixels)
     return wide
+
+
+def _within(mask: BoolArray, pixels: float) -> BoolArray:
+    """Return where the nearest of the mask's pixels is not farther than ``pixels``."""
+    nearest = ndimage.distance_transform_edt(
+        ~mask, return_distances=False, return_indices=True
+    )
+    rows, cols = (np.arange(count, dtype=nearest.dtype) for count in mask.shape)
+    nearest[0] -= rows[:, None]
+    nearest[1] -= cols
+    nearest *= nearest
+    square = nearest[0] + nearest[1]
+    most = int(pixels**2) + 1
+    while np.sqrt(most) > pixels:  # the largest square whose root is not farther
+        most -= 1
+    return np.asarray(square <= most)
 
 
 def _spread(mask: BoolArray, pixels: float, out: BoolArray) -> None:
