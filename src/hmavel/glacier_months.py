@@ -10,6 +10,7 @@ import numpy as np
 from hmavel import __version__, derived, state
 from hmavel._types import days_between, years_between
 from hmavel.config import as_json, product_options
+from hmavel.coupling import couple
 from hmavel.figures_floor import floor_figure
 from hmavel.glacier_floor import FIGURE as FLOOR_FIGURE
 from hmavel.glacier_floor import RECORD as FLOOR
@@ -23,7 +24,7 @@ from hmavel.product.derived_files import FILES as DERIVED_FILES
 from hmavel.product.derived_files import write_derived
 from hmavel.product.field import BLANK, combine
 from hmavel.product.month_files import write_months
-from hmavel.resolution import Gain, cells_alike, edge_zones, fit_gain, stretch
+from hmavel.resolution import Gain, cells_alike, edge_zones, fit_gain, stretch, taper_variance
 from hmavel.shared_error import match_part
 
 if TYPE_CHECKING:
@@ -96,8 +97,9 @@ def compose_glacier(
             alone = stack[f"sigma_{axis}"]
             if other is None:  # theirs state the match's error, so far as is known
                 alone = match_part(alone, scene_sigma, years)
+            velocity, alone = _coupled(stack[axis], alone, site, config)
             on_ice = compose_months(
-                stack[axis], alone, start, end, months=months,
+                velocity, alone, start, end, months=months,
                 method=config.months.method, scene_sigma=scene_sigma,
                 smoothness=config.months.smoothness, jobs=jobs,
                 summary=derived.summary if wants_derived else None,
@@ -176,6 +178,24 @@ def _sharpened(
     )  # fmt: skip
     vx, vy = gain.sharpen(kept["vx"], kept["vy"])
     return kept | {"vx": vx, "vy": vy}, gain
+
+
+def _coupled(
+    velocity: FloatArray, sigma: FloatArray, site: Site, config: Config
+) -> tuple[FloatArray, FloatArray]:
+    """Let the cells on ice, (pairs, 1, cells), hear their neighbours, if that is asked for."""
+    if not config.months.coupling_m:
+        return velocity, sigma
+    window = config.correlate.window / config.correlate.step
+    maps = [np.full((len(velocity), *site.ice.shape), np.nan, np.float32) for _ in range(2)]
+    for on_grid, values in zip(maps, (velocity, sigma), strict=True):
+        on_grid[:, site.ice] = values[:, 0]
+    coupled = couple(
+        *maps, radius=config.months.coupling_m / site.grid.transform.a,
+        correlation_variance=taper_variance(config.correlate.last_taper) * window**2,
+    )  # fmt: skip
+    found, error = (on_grid[:, site.ice][:, None] for on_grid in coupled)
+    return found, error
 
 
 def _spread(months: Months, ice: BoolArray) -> Months:

@@ -43,6 +43,10 @@ class Months(Stage):
         None, "Error that the pairs of one scene share, 1 sigma; not set = estimated from "
         "bare ground; 0 = none.", "m", example=1.0, ge=0,
     )
+    coupling_m: float = option(
+        0.0, "Cells within about this distance are heard with each cell, where they change "
+        "alike; 0 = each cell by itself.", "m", example=240.0, ge=0,
+    )
     smoothness: float | None = option(
         None, "Weight of method \"smooth\"; not set = chosen from the data.", example=10.0, gt=0
     )
