@@ -232,12 +232,12 @@ class _Search:
         self.spacing = float(d.col[1] - d.col[0]) if len(d.col) > 1 else 1.0
         everywhere = self.places.reshape(-1, 2)
         self.domain = everywhere[:: max(1, len(everywhere) // 2000)]
-        self.reach = reach
+        self.shape = shape_over(self.p, 1, reach)
         self.redundancy = 1.0
 
     def run(self, requested: str) -> Bias:
         start = self.y - core_scatter(self.y[:, 0], self.y[:, 1]).centre
-        shapes = {m: shape_over(self.p, k, self.reach) for m, k in POLYNOMIALS.items()}
+        shapes = {m: replace(self.shape, degree=k) for m, k in POLYNOMIALS.items()}
         constant = robust_fit(shapes["constant"], self.p, self.y, start)
         if requested == "constant":
             self._measure_redundancy(constant)
@@ -283,7 +283,7 @@ class _Search:
     def _stripes(self, quadratic: Fit) -> tuple[Shape, Fit]:
         """Choose polynomial, steps and profiles of the ``stripes`` shape."""
         rich = quadratic
-        best = shape_over(self.p, 3, self.reach)
+        best = replace(self.shape, degree=3)
         extent = [best.limits[i + 1] - best.limits[i] for i in (0, 2)]
         pieces = [
             [k for k in PIECES if k == 0 or k * MIN_PIECE * self.spacing <= e] for e in extent

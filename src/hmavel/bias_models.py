@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ CUTOFF = 4.0
 SHORTEST = 10
 #: Detector modules of a swath, with room for those of the second scene.
 MOST_STEPS = 28
+#: Places for which the nearest ground is remembered at most.
+_FEW_PLACES = 16_000
 POLYNOMIALS = {"constant": 1, "plane": 3, "quadratic": 6}
 
 
@@ -32,14 +35,14 @@ POLYNOMIALS = {"constant": 1, "plane": 3, "quadratic": 6}
 class Shape:
     """A linear model: a polynomial, steps across the track, smooth profiles both ways.
 
-    ``hull`` (edges' outward normals and offsets) and the limits say where there is ground;
+    ``hull`` and the limits say where there is ground;
     farther than ``reach`` from it, the value of the nearest place within is taken.
     """
 
     degree: int  #: terms of the polynomial: 1, 3 or 6
     unit: float  #: px; the coordinates are divided by it
     limits: tuple[float, float, float, float]  #: across low, high, along low, high
-    hull: Array | None  #: corners (m, 2) counter-clockwise; None = a line or a point
+    hull: Hull | None  #: None = a line or a point
     reach: float  #: px
     steps: tuple[float, ...] = ()  #: px across the track: where detector modules meet
     across: int = 0  #: pieces of the cubic spline across the track
@@ -82,18 +85,7 @@ class Shape:
 
         It carries them over gaps and settles what the splines share with the polynomial.
         """
-        blocks = [np.zeros((self.degree + len(self.steps),) * 2)]
-        for pieces in (self.across, self.along):
-            if pieces:
-                bend = np.diff(np.eye(pieces + 3), 2, axis=0)
-                blocks.append(1e-4 * bend.T @ bend + 1e-7 * np.eye(pieces + 3))
-        size = sum(len(b) for b in blocks)
-        out = np.zeros((size, size))
-        at = 0
-        for b in blocks:
-            out[at : at + len(b), at : at + len(b)] = b
-            at += len(b)
-        return out
+        return _penalty(self.degree + len(self.steps), self.across, self.along)
 
     def _spline(self, p: Array, pieces: int, axis: int) -> Array:
         from scipy.interpolate import BSpline  # slow to load, and most pairs do without
@@ -108,9 +100,31 @@ class Shape:
 
     def held(self, p: Array) -> Array:
         """Move places beyond reach of the ground's hull to the nearest place within reach."""
-        if self.hull is None:
-            return p
-        start, end = self.hull, np.roll(self.hull, -1, axis=0)
+        return p if self.hull is None else self.hull.held(p, self.reach)
+
+
+class Hull:
+    """The convex outline of ground.
+
+    The same places are asked for by one shape after the other: the last few answers are kept.
+    """
+
+    def __init__(self, corners: Array) -> None:
+        self.corners = corners  #: (m, 2) counter-clockwise
+        self._kept: list[tuple[Array, float, Array]] = []
+
+    def held(self, p: Array, reach: float) -> Array:
+        """Move places beyond ``reach`` of the outline to the nearest place within."""
+        for places, far, answer in self._kept:
+            if places is p and far == reach:
+                return answer
+        answer = self._held(p, reach)
+        if len(p) <= _FEW_PLACES:
+            self._kept = [*self._kept[-3:], (p, reach, answer)]
+        return answer
+
+    def _held(self, p: Array, reach: float) -> Array:
+        start, end = self.corners, np.roll(self.corners, -1, axis=0)
         side = end - start
         normal = np.stack([side[:, 1], -side[:, 0]], axis=1)  # outward: corners run ccw
         beyond = p @ normal.T > (start * normal).sum(axis=1) + 1e-9
@@ -126,10 +140,27 @@ class Shape:
             better = far < least
             nearest[better], least[better] = foot[better], far[better]
         distance = np.sqrt(least)
-        share = np.minimum(1.0, self.reach / np.maximum(distance, 1e-12))
+        share = np.minimum(1.0, reach / np.maximum(distance, 1e-12))
         out = p.copy()
         out[outside] = nearest + share[:, None] * (q - nearest)
         return out
+
+
+@lru_cache(maxsize=256)
+def _penalty(plain: int, across: int, along: int) -> Array:
+    blocks = [np.zeros((plain, plain))]
+    for pieces in (across, along):
+        if pieces:
+            bend = np.diff(np.eye(pieces + 3), 2, axis=0)
+            blocks.append(1e-4 * bend.T @ bend + 1e-7 * np.eye(pieces + 3))
+    size = sum(len(b) for b in blocks)
+    out = np.zeros((size, size))
+    at = 0
+    for b in blocks:
+        out[at : at + len(b), at : at + len(b)] = b
+        at += len(b)
+    out.flags.writeable = False  # one for all who ask
+    return out
 
 
 def shape_over(p: Array, degree: int, reach: float) -> Shape:
@@ -138,9 +169,9 @@ def shape_over(p: Array, degree: int, reach: float) -> Shape:
 
     low, high = p.min(axis=0), p.max(axis=0)
     unit = max(float((high - low).max()) / 2, 1.0)
-    hull: Array | None
+    hull: Hull | None
     try:
-        hull = p[ConvexHull(p).vertices] if len(p) > 3 else None
+        hull = Hull(p[ConvexHull(p).vertices]) if len(p) > 3 else None
     except QhullError:  # all on one line
         hull = None
     limits = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
@@ -159,6 +190,8 @@ class Fit:
 
     def at(self, p: Array) -> Array:
         """Return the modelled displacement (n, 2) at the places ``p``, in chunks."""
+        if len(p) <= 65536:
+            return np.asarray(self.shape.design(p) @ self.beta)
         out = np.empty((len(p), 2))
         for i in range(0, len(p), 65536):
             out[i : i + 65536] = self.shape.design(p[i : i + 65536]) @ self.beta
@@ -352,7 +385,9 @@ def find_steps(
 
 def inverted(a: Array) -> Array:
     """Invert a symmetric matrix of sums, with a pull that settles what terms share."""
-    return np.asarray(np.linalg.inv(a + 1e-10 * np.trace(a) / len(a) * np.eye(len(a))))
+    pulled = a.copy()
+    pulled.reshape(-1)[:: len(a) + 1] += 1e-10 * np.trace(a) / len(a)
+    return np.asarray(np.linalg.inv(pulled))
 
 
 def node_redundancy(residual: NDArray[Any], longest: int = 8) -> float:
