@@ -14,7 +14,7 @@ from hmavel.config import as_json
 from hmavel.consistency import doubtful
 from hmavel.network_check import as_record, check_network, sample_of
 from hmavel.parallel import Failure
-from hmavel.raster import open_raster
+from hmavel.raster import read_cells
 from hmavel.shared_error import scene_sigma_on_ice
 from hmavel.verdict import gate_of_row
 
@@ -81,14 +81,14 @@ def _network_record(used: list[Row], site: Site, folder: Path) -> Row:
     start, end = (
         np.asarray([row[name] for row in used], "datetime64[ms]") for name in ("start", "end")
     )
-    on_ice = read_pairs(folder, used, ice)
-    ground = read_pairs(folder, used, bare, (*KEPT, STABLE))
+    on_ice, ground = read_cells(
+        _files(folder, used), [(ice, KEPT), (bare, (*KEPT, STABLE))]
+    )
     still = ground.pop(STABLE) == 1
     repeats = [row["redundancy"] for row in used if np.isfinite(row["redundancy"] or np.nan)]
     check = check_network(
-        {name: np.where(still, band, np.nan)[:, 0] for name, band in ground.items()},
-        {name: band[:, 0] for name, band in on_ice.items()},
-        start, end, redundancy=max(float(np.median(repeats)), 1.0) if repeats else 1.0,
+        {name: np.where(still, band, np.nan) for name, band in ground.items()},
+        on_ice, start, end, redundancy=max(float(np.median(repeats)), 1.0) if repeats else 1.0,
     )
     return as_record(check, [_name(row) for row in used])
 
@@ -116,13 +116,12 @@ def read_pairs(
     folder: Path, used: list[Row], cells: BoolArray, names: tuple[str, ...] = KEPT
 ) -> dict[str, FloatArray]:
     """Read bands of the pairs at some cells: name -> (pairs, 1, cells)."""
-    stack = {name: np.empty((len(used), 1, int(cells.sum())), np.float32) for name in names}
-    for index, row in enumerate(used):
-        with open_raster(folder / f"{_name(row)}.tif") as reader:
-            for name in names:
-                band, _ = reader.read(reader.descriptions.index(name) + 1)
-                stack[name][index, 0] = band[cells]
-    return stack
+    [stack] = read_cells(_files(folder, used), [(cells, names)])
+    return {name: band[:, None] for name, band in stack.items()}
+
+
+def _files(folder: Path, rows: list[Row]) -> list[Path]:
+    return [folder / f"{_name(row)}.tif" for row in rows]
 
 
 def _name(row: Row) -> str:

@@ -7,7 +7,7 @@ what to do. No module but the ``raster`` ones opens rasters.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
@@ -23,7 +24,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from hmavel import memory
-from hmavel._types import FloatArray, Grid
+from hmavel._types import BoolArray, FloatArray, Grid
 from hmavel.errors import GridMismatchError, ReadError
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
 from hmavel.raster_open import check_complete, open_dataset
@@ -173,16 +174,8 @@ class RasterReader:
         return row, col
 
     def _read(self, band: int, window: Window) -> NDArray[Any]:
-        try:
+        with _decoding(self.path):
             array: NDArray[Any] = self._dataset.read(band, window=window)
-        except (RasterioError, CPLE_BaseError, OSError) as error:
-            raise ReadError(
-                "read",
-                shown(self.path),
-                expected="pixels that can be decoded",
-                got=str(error.__cause__ or error),
-                hint="the file is damaged or incomplete: fetch it again",
-            ) from error
         if (count := _tally.get()) is not None:
             count.bytes += array.nbytes
         return array
@@ -249,6 +242,60 @@ def read_band(
     """
     with open_raster(path, crs=crs) as reader:
         return reader.read(band, window=window, fill=fill)
+
+
+def read_cells(
+    paths: Sequence[Path], wanted: Sequence[tuple[BoolArray, Sequence[str]]]
+) -> list[dict[str, FloatArray]]:
+    """Read some pixels of many rasters of one shape, each of which is opened once.
+
+    Parameters
+    ----------
+    paths
+        Float32 rasters. Where they lie is not looked at: making a coordinate system of what
+        the file says takes longer than the rest of opening it.
+    wanted
+        Pixels, (rows, cols), with the descriptions of the bands to read there.
+
+    Returns
+    -------
+    list of dict
+        For each of ``wanted``: description -> (rasters, pixels) float32, as stored.
+
+    Raises
+    ------
+    ReadError
+        A file is missing or damaged.
+    """
+    found = [
+        {name: np.empty((len(paths), int(cells.sum())), np.float32) for name in names}
+        for cells, names in wanted
+    ]
+    every = list(dict.fromkeys(name for _, names in wanted for name in names))
+    with rasterio.Env(GDAL_GEOREF_SOURCES="NONE"):
+        for index, path in enumerate(paths):
+            with open_dataset(path) as dataset, _decoding(path):
+                check_complete(path, dataset)
+                bands = dataset.read([dataset.descriptions.index(name) + 1 for name in every])
+            for made, (cells, names) in zip(found, wanted, strict=True):
+                for name in names:
+                    made[name][index] = bands[every.index(name)][cells]
+    return found
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Say which file it was whose pixels GDAL could not make out."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError, OSError) as error:
+        raise ReadError(
+            "read",
+            shown(path),
+            expected="pixels that can be decoded",
+            got=str(error.__cause__ or error),
+            hint="the file is damaged or incomplete: fetch it again",
+        ) from error
 
 
 def _grid_of(path: Path, dataset: Any, crs: CRS | None) -> Grid:
