@@ -167,9 +167,11 @@ def spectral_classes(
         water |= bits.has(qa, "water") & ~icy
     if radsat is not None:
         shadow |= bits.occluded(radsat)
-    veil = widened(thinning, t.veil_m / pixel_m) & own.veiled
+    reach = [t.veil_m / pixel_m, t.far_veil_m / pixel_m][: 1 if qa is None else 2]
+    near, *far = widened_by(thinning, reach)
+    veil = near & own.veiled
     if qa is not None:
-        veil |= _far_veil(thinning, own.bright_snow, own.snow_index, t, pixel_m)
+        veil |= _far_veil(far[0], own.bright_snow, own.snow_index, t)
     core = core | _opened(veil, _BROAD)
     cloud = widened(core, t.cloud_buffer_m / pixel_m) & valid
     return Classes(
@@ -340,14 +342,13 @@ def _over_window(
 
 
 def _far_veil(
-    cirrus: BoolArray, bright_snow: BoolArray, index: FloatArray, t: Thresholds, pixel_m: float
+    near: BoolArray, bright_snow: BoolArray, index: FloatArray, t: Thresholds
 ) -> BoolArray:
-    """Find the veil that goes on from QA's cirrus over snow, where QA is blind to it.
+    """Find the veil that goes on over snow ``near`` QA's cirrus, where QA is blind to it.
 
     A veil lowers NDSI everywhere, a slope or a rock in the pixel here and there: so it is
     there where not even the best pixel around has the NDSI of snow.
     """
-    near = widened(cirrus, t.far_veil_m / pixel_m)
     if not near.any():
         return near
     best = np.where(bright_snow, index, np.float32(-1.0))
@@ -369,37 +370,46 @@ def _clumps(mask: BoolArray, least: int) -> BoolArray:
 
 def widened(mask: BoolArray, pixels: float) -> BoolArray:
     """Add every pixel whose centre lies within ``pixels`` of one of the mask's centres."""
-    if pixels <= 0:
-        return mask
+    return widened_by(mask, [pixels])[0]
+
+
+def widened_by(mask: BoolArray, distances: Sequence[float]) -> list[BoolArray]:
+    """Widen a mask by several distances, pixels: what they have in common is done once."""
     rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    if not rows.size:
-        return mask
-    far = int(pixels)
+    if not rows.size or max(distances) <= 0:
+        return [mask] * len(distances)
+    far = int(max(distances))
     part = tuple(  # nothing farther out can be reached
         slice(max(found[0] - far, 0), found[-1] + far + 1) for found in (rows, cols)
     )
-    wide = np.zeros_like(mask)
-    if far <= _BY_SHIFTS:
-        _spread(mask[part], pixels, wide[part])
-    else:
-        wide[part] = _within(mask[part], pixels)
-    return wide
+    nearest = _square_distance(mask[part]) if far > _BY_SHIFTS else None
+    made = []
+    for pixels in distances:
+        wide = np.zeros_like(mask)
+        if pixels <= 0:
+            wide = mask
+        elif int(pixels) <= _BY_SHIFTS:
+            _spread(mask[part], pixels, wide[part])
+        else:
+            assert nearest is not None
+            most = int(pixels**2) + 1
+            while np.sqrt(most) > pixels:  # the largest square whose root is not farther
+                most -= 1
+            np.less_equal(nearest, most, out=wide[part])
+        made.append(wide)
+    return made
 
 
-def _within(mask: BoolArray, pixels: float) -> BoolArray:
-    """Return where the nearest of the mask's pixels is not farther than ``pixels``."""
-    nearest = ndimage.distance_transform_edt(
+def _square_distance(mask: BoolArray) -> NDArray[np.int32]:
+    """Return the square of the distance to the nearest of the mask's pixels."""
+    nearest: NDArray[np.int32] = ndimage.distance_transform_edt(
         ~mask, return_distances=False, return_indices=True
     )
     rows, cols = (np.arange(count, dtype=nearest.dtype) for count in mask.shape)
     nearest[0] -= rows[:, None]
     nearest[1] -= cols
     nearest *= nearest
-    square = nearest[0] + nearest[1]
-    most = int(pixels**2) + 1
-    while np.sqrt(most) > pixels:  # the largest square whose root is not farther
-        most -= 1
-    return np.asarray(square <= most)
+    return np.asarray(nearest[0] + nearest[1])
 
 
 def _spread(mask: BoolArray, pixels: float, out: BoolArray) -> None:

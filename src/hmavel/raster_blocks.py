@@ -129,6 +129,7 @@ def write_blocks(
                 blockysize=BLOCK,
                 interleave="BAND",
                 compress="DEFLATE",
+                zlevel=1,
                 predictor=3,
                 sparse_ok="TRUE",
                 bigtiff="IF_SAFER",
