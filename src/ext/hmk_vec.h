@@ -76,13 +76,16 @@ static inline mask vfinite(vec a)
     return a - a == 0;
 }
 
-/* x^-1/4, x > 0, to 1e-7: a first guess from the exponent, three Newton steps. */
+/* x^-1/4, x > 0, to 1e-7: a first guess from the exponent, then a step of Newton's whose numbers
+ * are fitted to that guess, and one of third order. */
 static inline vec inv_fourth_root(vec x)
 {
-    vec y = (vec)(0x4f58cae2 - ((mask)x >> 2));
-    for (int i = 0; i < 3; i++)
-        y = y * (1.25f - (0.25f * x) * (y * y) * (y * y));
-    return y;
+    vec y = (vec)(0x4f53957a - ((mask)x >> 2));
+    vec square = y * y;
+    y = y * (1.280908f - (0.28123422f * x) * square * square);
+    square = y * y;
+    vec left = 1.0f - x * square * square;
+    return y + y * (left * (0.25f + left * 0.15625f));
 }
 
 static inline vec vrsqrt(vec x)
