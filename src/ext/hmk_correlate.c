@@ -78,6 +78,12 @@ static void aim(const job *j, int n, ptrdiff_t i, hmk_batch *batch, int l)
     batch->shift_col[l] = at->part_col;
 }
 
+/* fmaxf of numbers, without a call. */
+static inline float larger(float a, float b)
+{
+    return a > b ? a : b;
+}
+
 static int within_reach(const job *j, const node *at)
 {
     return abs(at->row) <= j->opt->reach && abs(at->col) <= j->opt->reach;
@@ -221,7 +227,7 @@ static float enough(const job *j, const node *at)
     const float bins = 2.0f * (float)top * (float)(top + 1);
     const float most = sqrtf(2.0f * bins) / j->last.inflation;
     float asked = at->known ? j->opt->known_evidence : j->opt->min_evidence;
-    return fminf(asked, 0.75f * most);
+    return asked < 0.75f * most ? asked : 0.75f * most;
 }
 
 static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
@@ -232,7 +238,7 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     if (!usable(j, i, j->fine.n, o->min_valid, &fit->patch, l))
         return DONE;
     const float move_row = fit->row[l] - at->part_row, move_col = fit->col[l] - at->part_col;
-    const float moved = fmaxf(fabsf(move_row), fabsf(move_col));
+    const float moved = larger(fabsf(move_row), fabsf(move_col));
     if (at->guessed && at->tries == 0 && o->coarse &&
         !(moved < TRUSTED_GUESS && fit->evidence[l] >= o->guess_evidence))
         return search_instead(at);
@@ -248,8 +254,8 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     const float scale2 = o->sigma_scale * o->sigma_scale;
     const float noise2 = o->settled_sigmas * o->settled_sigmas * scale2;
     const float least2 = o->settled * o->settled;
-    const int rests = move_row * move_row < fmaxf(least2, noise2 * fit->var_row[l]) &&
-                      move_col * move_col < fmaxf(least2, noise2 * fit->var_col[l]);
+    const int rests = move_row * move_row < larger(least2, noise2 * fit->var_row[l]) &&
+                      move_col * move_col < larger(least2, noise2 * fit->var_col[l]);
     if (!rests && at->tries + 1 < o->rewindow) {
         /* The taper reaches half a pixel beyond the window, no further. */
         int row = (int)rintf(at->part_row * 0.8f), col = (int)rintf(at->part_col * 0.8f);

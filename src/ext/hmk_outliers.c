@@ -1,6 +1,7 @@
 #include "hmk_outliers.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { RADIUS = 2, SIDE = 2 * RADIUS + 1, NEIGHBOURS = SIDE * SIDE - 1 };
 
@@ -44,16 +45,52 @@ static int neighbours(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t 
     return n;
 }
 
-/* No score can exceed the distance to the farthest neighbour over the noise. */
-static float bound(const float *near_u, const float *near_v, int n, float u, float v,
-                   float noise_u, float noise_v)
+/* Whether vectors first ... last - 1 of a row that has RADIUS rows above and below may be outliers:
+ * no score can exceed the distance to the farthest neighbour over the noise. Without branches, so
+ * that compilers make vectors of it. */
+static void may_be_outliers(const float *u, const float *v, const float *noise_u,
+                            const float *noise_v, ptrdiff_t cols, float limit,
+                            ptrdiff_t first, ptrdiff_t last, uint8_t *maybe)
 {
-    float far_u = 0, far_v = 0;
-    for (int i = 0; i < n; i++) {
-        far_u = fmaxf(far_u, fabsf(near_u[i] - u));
-        far_v = fmaxf(far_v, fabsf(near_v[i] - v));
+    enum { PIECE = 64 };
+    for (ptrdiff_t begin = first; begin < last; begin += PIECE) {
+        const ptrdiff_t count = last - begin < PIECE ? last - begin : PIECE;
+        float far_u[PIECE] = {0}, far_v[PIECE] = {0};
+        for (ptrdiff_t dr = -RADIUS; dr <= RADIUS; dr++)
+            for (ptrdiff_t dc = -RADIUS; dc <= RADIUS; dc++) {
+                const float *mid_u = u + begin, *mid_v = v + begin;
+                const float *near_u = mid_u + dr * cols + dc, *near_v = mid_v + dr * cols + dc;
+                for (ptrdiff_t i = 0; i < count; i++) {
+                    /* NaN changes nothing; one component alone makes the bound safer. */
+                    float du = near_u[i] - mid_u[i], dv = near_v[i] - mid_v[i];
+                    du = du < 0 ? -du : du, dv = dv < 0 ? -dv : dv;
+                    far_u[i] = du > far_u[i] ? du : far_u[i];
+                    far_v[i] = dv > far_v[i] ? dv : far_v[i];
+                }
+            }
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const float a = far_u[i] / noise_u[begin + i], b = far_v[i] / noise_v[begin + i];
+            maybe[begin + i] = !(a * a + b * b <= limit * limit);
+        }
     }
-    return hypotf(far_u / noise_u, far_v / noise_v);
+}
+
+/* Whether vector `at` is an outlier among its neighbours. */
+static int is_outlier(const float *u, const float *v, const float *noise_u,
+                      const float *noise_v, ptrdiff_t rows, ptrdiff_t cols, int least,
+                      float limit, ptrdiff_t r, ptrdiff_t c)
+{
+    const ptrdiff_t at = r * cols + c;
+    float near_u[NEIGHBOURS], near_v[NEIGHBOURS], mid_u, mid_v, spread_u, spread_v;
+    if (isnan(u[at]) || isnan(v[at]))
+        return 0;
+    const int n = neighbours(u, v, rows, cols, r, c, near_u, near_v);
+    if (n < least)
+        return 0;
+    middle_and_spread(near_u, n, &mid_u, &spread_u);
+    middle_and_spread(near_v, n, &mid_v, &spread_v);
+    return hypotf((u[at] - mid_u) / (noise_u[at] + spread_u),
+                  (v[at] - mid_v) / (noise_v[at] + spread_v)) > limit;
 }
 
 hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
@@ -62,22 +99,17 @@ hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
 {
     if (least < 1 || first < 0 || last > rows)
         return HMK_BAD_OPTION;
-    for (ptrdiff_t r = first; r < last; r++)
-        for (ptrdiff_t c = 0; c < cols; c++) {
-            ptrdiff_t at = r * cols + c;
-            float near_u[NEIGHBOURS], near_v[NEIGHBOURS], mid_u, mid_v, spread_u, spread_v;
-            outlier[at] = 0;
-            if (isnan(u[at]) || isnan(v[at]))
-                continue;
-            int n = neighbours(u, v, rows, cols, r, c, near_u, near_v);
-            if (n < least || bound(near_u, near_v, n, u[at], v[at], noise_u[at],
-                                   noise_v[at]) <= limit)
-                continue;
-            middle_and_spread(near_u, n, &mid_u, &spread_u);
-            middle_and_spread(near_v, n, &mid_v, &spread_v);
-            outlier[at] = hypotf((u[at] - mid_u) / (noise_u[at] + spread_u),
-                                 (v[at] - mid_v) / (noise_v[at] + spread_v)) > limit;
-        }
+    for (ptrdiff_t r = first; r < last; r++) {
+        const ptrdiff_t row = r * cols;
+        memset(outlier + row, 1, (size_t)cols);
+        if (r >= RADIUS && r + RADIUS < rows && cols > 2 * RADIUS)
+            may_be_outliers(u + row, v + row, noise_u + row, noise_v + row, cols, limit, RADIUS,
+                            cols - RADIUS, outlier + row);
+        for (ptrdiff_t c = 0; c < cols; c++)
+            if (outlier[row + c])
+                outlier[row + c] = (uint8_t)is_outlier(u, v, noise_u, noise_v, rows, cols, least,
+                                                       limit, r, c);
+    }
     return HMK_OK;
 }
 

@@ -209,8 +209,10 @@ def _standardised(
     inner, outer = overlap(image.pixels.shape, first, size)
     pixels, mask = _usable(image, inner)
     out = np.empty(size, np.float32)
-    if pixels.shape != size:
-        out.fill(np.nan)
+    rows, cols = outer
+    for beyond in (np.s_[: rows.start], np.s_[rows.stop :], np.s_[:, : cols.start],
+                   np.s_[:, cols.stop :]):  # fmt: skip
+        out[beyond] = np.nan
     if pixels.size:
         holes = _kernels.standardise(
             pixels, mask, *scale, SATURATED, out, outer[0].start, outer[1].start

@@ -425,14 +425,21 @@ def _between_seeds(
         high = np.minimum(low + 1, count - 1)
         near.append((low, high, np.clip(at - low, 0, 1).astype(np.float32)))
     (r0, r1, fr), (c0, c1, fc) = near
-    rows = seeds[:, r0], seeds[:, r1]
-    corner = [x[:, :, c] for x in rows for c in (c0, c1)]
-    low, high = np.minimum.reduce(corner), np.maximum.reduce(corner)
-    fr, fc = fr[:, None], fc[None, :]
-    top, bottom = ((1 - fc) * corner[2 * k] + fc * corner[2 * k + 1] for k in range(2))
-    guess: NDArray[np.float32] = (1 - fr) * top + fr * bottom
-    guess[:, np.any(~(high - low <= _AGREE), axis=0)] = np.nan
+    along = (1 - fc) * seeds[:, :, c0] + fc * seeds[:, :, c1]
+    fr = fr[:, None]
+    guess: NDArray[np.float32] = (1 - fr) * along[:, r0] + fr * along[:, r1]
+    apart_too_far = _cells_that_disagree(seeds)
+    if apart_too_far.any():
+        guess[:, apart_too_far[r0[:, None], c0]] = np.nan
     return guess
+
+
+def _cells_that_disagree(seeds: NDArray[np.float32]) -> BoolArray:
+    """Return, for the cell below and to the right of each seed, whether its corners differ."""
+    wide = np.pad(seeds, ((0, 0), (0, 1), (0, 1)), mode="edge")
+    corners = wide[:, :-1, :-1], wide[:, :-1, 1:], wide[:, 1:, :-1], wide[:, 1:, 1:]
+    spread = np.maximum.reduce(corners) - np.minimum.reduce(corners)
+    return np.asarray(np.any(~(spread <= _AGREE), axis=0))
 
 
 def without_outliers(
