@@ -62,7 +62,10 @@ def test_area_or_point_does_not_move_the_pixels(tmp_path: Path) -> None:
     assert read_grid(path) == GRID
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
 @given(
     row=st.integers(-60, 60),
     col=st.integers(-70, 70),

@@ -34,6 +34,7 @@ typedef struct {
     hmk_window coarse, fine, last;
     float *scratch;
     node *nodes;
+    ptrdiff_t *queue; /* of as many */
     hmk_result result; /* of node `first` onwards */
 } job;
 
@@ -275,8 +276,10 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     return DONE;
 }
 
-/* ---- queues: a lane whose node is done takes the next one ------------------------------ */
+/* ---- queues: full batches, of nodes side by side as far as there are ----------------------- */
 
+/* Take the nodes whose turn it is through a pass, in their order, and again those that need it once
+ * more: neighbours stay side by side, which the kernel reads faster. */
 static void run_queue(job *j, ptrdiff_t count, pass which, int holes)
 {
     const int lanes = j->kernels->lanes;
@@ -286,40 +289,33 @@ static void run_queue(job *j, ptrdiff_t count, pass which, int holes)
         hmk_peak peak;
         hmk_fit fit;
     } out;
-    ptrdiff_t holds[HMK_MAX_LANES], next = 0;
-    for (int l = 0; l < lanes; l++)
-        holds[l] = -1;
-    for (;;) {
-        int busy = -1;
-        for (int l = 0; l < lanes; l++) {
-            while (holds[l] < 0 && next < count) {
-                if (j->nodes[next].next == which && j->nodes[next].holes == holes) {
-                    holds[l] = next;
-                    j->nodes[next].tries = 0;
-                }
-                next++;
+    ptrdiff_t left = 0;
+    for (ptrdiff_t i = 0; i < count; i++)
+        if (j->nodes[i].next == which && j->nodes[i].holes == holes) {
+            j->nodes[i].tries = 0;
+            j->queue[left++] = i;
+        }
+    while (left > 0) {
+        ptrdiff_t again = 0;
+        for (ptrdiff_t first = 0; first < left; first += lanes) {
+            const int busy = left - first < lanes ? (int)(left - first) : lanes;
+            ptrdiff_t *const held = j->queue + first;
+            for (int l = 0; l < lanes; l++) /* idle lanes repeat a busy one */
+                aim(j, win->n, held[l < busy ? l : 0], &batch, l);
+            if (which == PEAK)
+                j->kernels->peak(win, &batch, j->scratch, &out.peak);
+            else
+                j->kernels->fit(win, &batch, which == FIT, j->scratch, &out.fit);
+            for (int l = 0; l < busy; l++) {
+                node *at = &j->nodes[held[l]];
+                at->next = which == PEAK   ? after_peak(j, held[l], &out.peak, l)
+                           : which == LOOK ? after_look(j, held[l], &out.fit, l)
+                                           : after_fit(j, held[l], &out.fit, l);
+                if (at->next == which)
+                    j->queue[again++] = held[l]; /* behind what has been read */
             }
-            if (holds[l] >= 0)
-                busy = l;
         }
-        if (busy < 0)
-            return;
-        for (int l = 0; l < lanes; l++) /* idle lanes repeat a busy one */
-            aim(j, win->n, holds[holds[l] >= 0 ? l : busy], &batch, l);
-        if (which == PEAK)
-            j->kernels->peak(win, &batch, j->scratch, &out.peak);
-        else
-            j->kernels->fit(win, &batch, which == FIT, j->scratch, &out.fit);
-        for (int l = 0; l < lanes; l++) {
-            if (holds[l] < 0)
-                continue;
-            node *at = &j->nodes[holds[l]];
-            at->next = which == PEAK   ? after_peak(j, holds[l], &out.peak, l)
-                       : which == LOOK ? after_look(j, holds[l], &out.fit, l)
-                                       : after_fit(j, holds[l], &out.fit, l);
-            if (at->next != which)
-                holds[l] = -1;
-        }
+        left = again;
     }
 }
 
@@ -413,7 +409,8 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
         floats = kernels->scratch(options->coarse);
     j.scratch = hmk_alloc(floats * sizeof *j.scratch);
     j.nodes = calloc((size_t)count, sizeof *j.nodes);
-    status = j.scratch && j.nodes ? HMK_OK : HMK_NO_MEMORY;
+    j.queue = calloc((size_t)count, sizeof *j.queue);
+    status = j.scratch && j.nodes && j.queue ? HMK_OK : HMK_NO_MEMORY;
     if (status)
         goto done;
 
@@ -438,5 +435,6 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
 done:
     hmk_free(j.scratch);
     free(j.nodes);
+    free(j.queue);
     return status;
 }

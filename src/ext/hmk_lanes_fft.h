@@ -68,9 +68,12 @@ INLINE void dft(int n, vec *re, vec *im)
         dft2(re, im);
 }
 
-/* One line of A x B points, `stride` floats apart, to another, `out` floats apart; the two may
- * be the same. Rolled out, the twiddle factors are constants. */
-INLINE void line(int a, int b, const float *re, const float *im, size_t stride, float *to_re,
+/* Gives point `at` of a line. */
+typedef void (*fetch_function)(void *from, int at, vec *re, vec *im);
+
+/* One line of A x B points, fetched one by one, to another, `out` floats apart; all are fetched
+ * before the first is written. Rolled out, the twiddle factors are constants. */
+INLINE void line(int a, int b, fetch_function fetch, void *from, float *to_re,
                  float *to_im, size_t out)
 {
     const int n = a * b, turn = 64 / n;
@@ -79,10 +82,9 @@ INLINE void line(int a, int b, const float *re, const float *im, size_t stride, 
 #pragma GCC unroll 8
     for (int j = 0; j < b; j++) {
         vec x[8], y[8];
-        for (int i = 0; i < a; i++) {
-            x[i] = load(re + (size_t)(i * b + j) * stride);
-            y[i] = load(im + (size_t)(i * b + j) * stride);
-        }
+#pragma GCC unroll 8
+        for (int i = 0; i < a; i++)
+            fetch(from, i * b + j, &x[i], &y[i]);
         dft(a, x, y);
 #pragma GCC unroll 8
         for (int i = 0; i < a; i++) {
@@ -107,34 +109,58 @@ INLINE void line(int a, int b, const float *re, const float *im, size_t stride, 
     }
 }
 
+INLINE void line_of(int n, fetch_function fetch, void *from, float *to_re, float *to_im,
+                    size_t out)
+{
+    if (n == 16)
+        line(4, 4, fetch, from, to_re, to_im, out);
+    else if (n == 32)
+        line(4, 8, fetch, from, to_re, to_im, out);
+    else
+        line(8, 8, fetch, from, to_re, to_im, out);
+}
+
+/* A line in memory, its points `stride` floats apart. */
+typedef struct {
+    const float *re, *im;
+    size_t stride;
+} points;
+
+INLINE void fetch_point(void *from, int at, vec *re, vec *im)
+{
+    const points *p = from;
+    *re = load(p->re + (size_t)at * p->stride);
+    *im = load(p->im + (size_t)at * p->stride);
+}
+
 static void line_16(const float *re, const float *im, size_t stride, float *to_re, float *to_im,
                     size_t out)
 {
-    line(4, 4, re, im, stride, to_re, to_im, out);
+    line(4, 4, fetch_point, &(points){re, im, stride}, to_re, to_im, out);
 }
 
 static void line_32(const float *re, const float *im, size_t stride, float *to_re, float *to_im,
                     size_t out)
 {
-    line(4, 8, re, im, stride, to_re, to_im, out);
+    line(4, 8, fetch_point, &(points){re, im, stride}, to_re, to_im, out);
 }
 
 static void line_64(const float *re, const float *im, size_t stride, float *to_re, float *to_im,
                     size_t out)
 {
-    line(8, 8, re, im, stride, to_re, to_im, out);
+    line(8, 8, fetch_point, &(points){re, im, stride}, to_re, to_im, out);
+}
+
+typedef void (*line_function)(const float *, const float *, size_t, float *, float *, size_t);
+
+static inline line_function stored_line(int n)
+{
+    return n == 16 ? line_16 : n == 32 ? line_32 : line_64;
 }
 
 static inline int has_line(int n)
 {
     return n == 16 || n == 32 || n == 64;
-}
-
-typedef void (*line_function)(const float *, const float *, size_t, float *, float *, size_t);
-
-static inline line_function line_of(int n)
-{
-    return n == 16 ? line_16 : n == 32 ? line_32 : line_64;
 }
 
 #endif

@@ -21,19 +21,36 @@ static inline void weigh(hmk_weight weight, vec re, vec im, vec least, vec *q_re
     *q_im = only(some, im * scale);
 }
 
-/* Column c of the packed spectrum, rows transformed already, to a line at hand. */
-static inline void column(const hmk_window *win, const work *k, int c, float *re, float *im)
+/* A column of the rows' transforms, as its own transform fetches it: without the means. */
+typedef struct {
+    const float *re, *im, *ref_row, *sec_row;
+    size_t pitch;
+    vec ref_re, ref_im, sec_re, sec_im;
+} column_points;
+
+INLINE void fetch_column(void *from, int i, vec *re, vec *im)
 {
-    const int n = win->n;
+    const column_points *p = from;
+    const vec a = load(p->ref_row + i * HMK_LANES), b = load(p->sec_row + i * HMK_LANES);
+    *re = load(p->re + (size_t)i * p->pitch) - a * p->ref_re - b * p->sec_re;
+    *im = load(p->im + (size_t)i * p->pitch) - a * p->ref_im - b * p->sec_im;
+}
+
+/* Column c of the packed spectrum to a line at hand. */
+static void column(const hmk_window *win, const work *k, int c, float *re, float *im)
+{
+    const int n = win->n, at = c * HMK_LANES;
     const size_t pitch = (size_t)(n + 1) * HMK_LANES;
-    const float *from_re = k->re + c * HMK_LANES, *from_im = k->im + c * HMK_LANES;
     if (!win->fft) {
-        line_of(n)(from_re, from_im, pitch, re, im, HMK_LANES);
+        column_points p = {k->re + at, k->im + at, k->ref_row, k->sec_row, pitch,
+                           load(k->ref_mean_re + at), load(k->ref_mean_im + at),
+                           load(k->sec_mean_re + at), load(k->sec_mean_im + at)};
+        line_of(n, fetch_column, &p, re, im, HMK_LANES);
         return;
     }
     for (int i = 0; i < n; i++) {
-        store(re + i * HMK_LANES, load(from_re + (size_t)i * pitch));
-        store(im + i * HMK_LANES, load(from_im + (size_t)i * pitch));
+        store(re + i * HMK_LANES, load(k->re + at + (size_t)i * pitch));
+        store(im + i * HMK_LANES, load(k->im + at + (size_t)i * pitch));
     }
 }
 
@@ -126,7 +143,7 @@ static void surface(const hmk_window *win, const work *k)
                 bin += BIN;
             }
         if (!win->fft)
-            line_of(n)(k->a_re, k->a_im, HMK_LANES, k->re + c * HMK_LANES,
+            stored_line(n)(k->a_re, k->a_im, HMK_LANES, k->re + c * HMK_LANES,
                        k->im + c * HMK_LANES, pitch);
     }
     if (win->fft) {
@@ -137,7 +154,7 @@ static void surface(const hmk_window *win, const work *k)
         float *re = k->re + (size_t)i * pitch, *im = k->im + (size_t)i * pitch;
         memset(re + top * HMK_LANES, 0, (size_t)(n - top) * HMK_LANES * sizeof *re);
         memset(im + top * HMK_LANES, 0, (size_t)(n - top) * HMK_LANES * sizeof *im);
-        line_of(n)(re, im, HMK_LANES, re, im, HMK_LANES);
+        stored_line(n)(re, im, HMK_LANES, re, im, HMK_LANES);
     }
 }
 

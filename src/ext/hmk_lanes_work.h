@@ -17,6 +17,9 @@ typedef struct {
     float *hard, *between;    /* (n, n) vecs: a mask and scratch, before there is a spectrum */
     float *ref_row, *ref_col; /* (n) vecs: taper of the reference */
     float *sec_row, *sec_col; /* (n) vecs: taper of the secondary, shifted lane by lane */
+    float *ref_pivot, *sec_pivot; /* (n) vecs: a pixel of the windows times the columns' tapers */
+    float *ref_mean_re, *ref_mean_im; /* (n) vecs: spectra of the means, see make_mean_spectra */
+    float *sec_mean_re, *sec_mean_im;
     float *er_re, *er_im;     /* (n/2) vecs: exp(-i omega_k d) along rows and columns */
     float *ec_re, *ec_im;
     float *a_re, *a_im, *b_re, *b_im; /* (n) vecs: two lines at hand */
@@ -26,11 +29,11 @@ typedef struct {
 } work;
 
 /* Floats of a lane: windows, spectrum (its place also holds two masks while they are made),
- * ten lines, soft masks. */
+ * sixteen lines, soft masks. */
 static size_t scratch_floats(int n)
 {
     size_t window = (size_t)n * (size_t)(n + 1), area = (size_t)n * (size_t)n;
-    return (2 * window + 2 * area + 10 * (size_t)n + 2 * area) * HMK_LANES;
+    return (2 * window + 2 * area + 16 * (size_t)n + 2 * area) * HMK_LANES;
 }
 
 static work lay_out(int n, float *scratch)
@@ -43,7 +46,10 @@ static work lay_out(int n, float *scratch)
     k.hard = k.bins, k.between = k.hard + area;
     k.ref_row = k.bins + 2 * area, k.ref_col = k.ref_row + line;
     k.sec_row = k.ref_col + line, k.sec_col = k.sec_row + line;
-    k.er_re = k.sec_col + line, k.er_im = k.er_re + line / 2;
+    k.ref_pivot = k.sec_col + line, k.sec_pivot = k.ref_pivot + line;
+    k.ref_mean_re = k.sec_pivot + line, k.ref_mean_im = k.ref_mean_re + line;
+    k.sec_mean_re = k.ref_mean_im + line, k.sec_mean_im = k.sec_mean_re + line;
+    k.er_re = k.sec_mean_im + line, k.er_im = k.er_re + line / 2;
     k.ec_re = k.er_im + line / 2, k.ec_im = k.ec_re + line / 2;
     k.a_re = k.ec_im + line / 2, k.a_im = k.a_re + line;
     k.b_re = k.a_im + line, k.b_im = k.b_re + line;

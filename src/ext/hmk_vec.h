@@ -28,6 +28,18 @@ static inline void store(float *p, vec v)
     memcpy(__builtin_assume_aligned(p, 4 * HMK_LANES), &v, sizeof v);
 }
 
+static inline vec load_anywhere(const float *p) /* of any alignment */
+{
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void store_anywhere(float *p, vec v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
 static inline vec splat(float x)
 {
     return x - (vec){0};
@@ -119,7 +131,7 @@ static inline vec sin_pi(vec u)
                              t * (-1.0f / 5040 + t * (1.0f / 362880 - t * (1.0f / 39916800))))));
 }
 
-/* Transpose HMK_LANES x HMK_LANES numbers: lane l of vec j becomes from[l][at + j].
+/* Transpose HMK_LANES x HMK_LANES numbers: lane l of v[j] becomes from[l][at + j].
  * Reading half a vec from either of two rows spares the exchange of the largest blocks; each
  * stage then exchanges the off-diagonal blocks of one size. */
 #if HMK_LANES == 4
@@ -160,21 +172,62 @@ static inline vec load_halves(const float *low, const float *high)
     return __builtin_shufflevector(a, b, BOTH);
 }
 
-static inline void transpose_in(const float *const *from, ptrdiff_t at, float *to)
+/* All stages but the first, which reading does. */
+#define EXCHANGE_ALL EXCHANGE(1) EXCHANGE_2 EXCHANGE_4
+#if HMK_LANES >= 8
+#define EXCHANGE_2 EXCHANGE(2)
+#else
+#define EXCHANGE_2
+#endif
+#if HMK_LANES >= 16
+#define EXCHANGE_4 EXCHANGE(4)
+#else
+#define EXCHANGE_4
+#endif
+
+static inline __attribute__((always_inline)) void transposed(const float *const *from,
+                                                             ptrdiff_t at, vec *v)
 {
     enum { HALF = HMK_LANES / 2 };
-    vec v[HMK_LANES];
     for (int l = 0; l < HALF; l++) {
         v[l] = load_halves(from[l] + at, from[l + HALF] + at);
         v[l + HALF] = load_halves(from[l] + at + HALF, from[l + HALF] + at + HALF);
     }
-    EXCHANGE(1)
-#if HMK_LANES >= 8
-    EXCHANGE(2)
-#endif
-#if HMK_LANES >= 16
-    EXCHANGE(4)
-#endif
+    EXCHANGE_ALL
+}
+
+/* The same of places `step` apart: lane l of v[j] becomes from[l * step + j]. */
+static inline __attribute__((always_inline)) void transposed_steps(const float *from,
+                                                                   ptrdiff_t step, vec *v)
+{
+    enum { HALF = HMK_LANES / 2 };
+#pragma GCC unroll 16
+    for (int l = 0; l < HALF; l++) {
+        v[l] = load_halves(from + l * step, from + (l + HALF) * step);
+        v[l + HALF] = load_halves(from + l * step + HALF, from + (l + HALF) * step + HALF);
+    }
+    EXCHANGE_ALL
+}
+
+typedef float quad __attribute__((vector_size(16)));
+
+/* Transpose 4 x 4 numbers in place. */
+static inline __attribute__((always_inline)) void transpose_quads(quad *v)
+{
+    const quad a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5);
+    const quad b = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+    const quad c = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
+    const quad d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+    v[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+    v[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+    v[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+    v[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+
+static inline void transpose_in(const float *const *from, ptrdiff_t at, float *to)
+{
+    vec v[HMK_LANES];
+    transposed(from, at, v);
     for (int j = 0; j < HMK_LANES; j++)
         store(to + j * HMK_LANES, v[j]);
 }

@@ -243,19 +243,19 @@ def _rows_in_one_piece(array: NDArray[Any]) -> NDArray[Any]:
 def _scale(
     image: Image, inner: Slices, arrived: Callable[[int], None] | None
 ) -> tuple[float, float]:
-    """Return mean and standard deviation of usable pixels, of every 4th row and column."""
+    """Return mean and standard deviation of usable pixels, of every 16th row."""
     rows, cols = inner
     bands = range(rows.start, rows.stop, _SCALE_ROWS)
-    tries = [(slice(at, min(at + _SCALE_ROWS, rows.stop)), 4) for at in bands]
+    tries = [(slice(at, min(at + _SCALE_ROWS, rows.stop)), 16) for at in bands]
     sample = np.zeros(0)
     for band, every in [*tries, (rows, 1)]:
         if arrived is not None:
             arrived(band.stop)
         pixels, mask = _usable(image, (band, cols))
-        part = pixels[::every, ::every].astype(np.float64)
+        part = pixels[::every].astype(np.float64)
         usable = np.isfinite(part) & (part != SATURATED)
         if mask is not None:
-            usable &= mask[::every, ::every] != 0
+            usable &= mask[::every] != 0
         sample = part[usable]
         if sample.size > 1000 and sample.std() > 0:
             break
