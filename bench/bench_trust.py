@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))  # the simulated pairs and networks of the tests
@@ -62,6 +63,51 @@ def bias() -> None:
         _, scaling = timed(lambda b=b, c=case: scale_sigma(b.corrected, c.stable))
         print(f"{name:<28}{b.count:>8}{b.model:>10}{rms(error_of(b, case)):>9.4f}"
               f"{spent:>8.3f}{scaling:>8.3f}")  # fmt: skip
+
+
+def shapes(seeds: range = range(500, 504)) -> None:
+    """What is left of the matching error, near bare ground and beyond, and the constant's."""
+    print(f"\n{'260 x 300 nodes, px':<46}{'chosen':>16}{'near':>7}{'flat':>7}{'far':>7}"
+          f"{'flat':>7}{'worst':>8}")  # fmt: skip
+    both = {"ramp": 0.3, "stripe": 0.15}
+    cases: dict[str, dict[str, Any]] = {
+        "ramp and steps": both,
+        "with 40 % false matches": {**both, "outliers": 0.4},
+        "with undulation of 0.1 px along the track": {**both, "wave": 0.1},
+        "ramp only": {"ramp": 0.3},
+        "steps only": {"stripe": 0.15},
+        "nothing": {},
+        "noise correlated over 25 nodes": {**both, "smooth": 1.4},
+        "the same, 10 % ground": {**both, "smooth": 1.4, "ground": "few patches"},
+        "2 % ground, scattered": {**both, "ground": "scattered"},
+        "100 x 120, noise correlated over 25 nodes": {
+            **both, "smooth": 1.4, "shape": (100, 120)},
+        "ramp, ground at one side": {"ramp": 0.3, "ground": "left"},
+        "ramp and steps, ground at one side": {**both, "ground": "left"},
+        "the same, noise correlated over 8 nodes": {**both, "smooth": 0.8, "ground": "left"},
+        "ramp, ground in a wide corner": {"ramp": 0.3, "ground": "wide corner"},
+        "ramp and steps, ground in a wide corner": {**both, "ground": "wide corner"},
+        "ramp and steps, ground in a corner": {**both, "ground": "corner"},
+    }  # fmt: skip
+    for name, options in cases.items():
+        squares, chosen, worst = [], [], -np.inf
+        for seed in seeds:
+            case = make_case(seed, **{"shape": (260, 300), **options})
+            near = ndimage.distance_transform_edt(~case.stable) * 8 <= 333
+            fits = [
+                fit_bias(case.d, case.stable, model=m, column_angle=10.0)
+                for m in ("auto", "constant")
+            ]
+            left = [error_of(b, case) for b in fits]
+            squares.append([
+                (e[where] ** 2).mean(axis=0).max() if where.any() else np.nan
+                for where in (near, ~near) for e in left
+            ])  # fmt: skip
+            chosen.append(fits[0].model)
+            worst = max(worst, rms(left[0]) - rms(left[1]))
+        figures = "".join(f"{v:>7.3f}" for v in np.sqrt(np.mean(squares, axis=0)))
+        models = ", ".join(f"{m} {chosen.count(m)}" for m in sorted(set(chosen)))
+        print(f"{name:<46}{models:>16}{figures}{worst:>+8.3f}")
 
 
 def errors() -> None:
@@ -122,5 +168,6 @@ def maps() -> None:
 if __name__ == "__main__":
     core()
     bias()
+    shapes()
     errors()
     maps()
