@@ -1,7 +1,8 @@
 """What makes errors trustworthy: time and accuracy of bias, shared errors, closure, maps.
 
 CPU-seconds of the process, one thread. ``python bench/bench_trust.py`` prints tables; the
-accuracies are those that ``tests`` hold to bounds, on other seeds.
+accuracies are those that ``tests`` hold to bounds, on other seeds. With ``--picture PNG`` it
+draws the simulated pair of docs/method.md instead.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from test_bias import error_of, make_case, rms  # noqa: E402
 
 from hmavel import assess_files, close_triplets, fit_bias, separate_errors  # noqa: E402
 from hmavel.core import core_scatter  # noqa: E402
+from hmavel.figures_ground import ground_figure  # noqa: E402
 from hmavel.map_quality import MapQuality, paired  # noqa: E402
 from hmavel.sigma_scale import scale_sigma  # noqa: E402
 from hmavel.uncertainty import static_terrain  # noqa: E402
@@ -165,7 +167,20 @@ def maps() -> None:
             print(f"{name:<28}{q.static.delta_x:>12.4f}{q.static.delta_y:>12.4f}{spent:>8.2f}")
 
 
+def picture(path: Path) -> None:
+    case = make_case(2, (180, 220), ramp=0.3, stripe=0.15, wave=0.1)
+    b = fit_bias(case.d, case.stable, column_angle=10.0)
+    title = "simulated: ramp 0.3 px, modules 0.15 px, undulation 0.1 px, 10 % false matches"
+    ground_figure(
+        path, title=title, raw=case.d, bias=b,
+        corrected=scale_sigma(b.corrected, case.stable), stable=case.stable,
+    )  # fmt: skip
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--picture"]:
+        picture(Path(sys.argv[2]))
+        sys.exit()
     core()
     bias()
     shapes()
