@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 #: Distance from the centre of the scatter, in core sigmas, at which a node's weight is zero.
 #: Real ground has skewed tails; a wider cutoff would follow them away from the median.
 CUTOFF = 4.0
+#: Variance of an estimate with these weights over that of least squares on as many nodes as
+#: they sum to, for a Gaussian scatter: with psi = x w, E[psi^2] E[w] / E[d psi / dx]^2.
+WEIGHTED_VARIANCE = 0.896
 #: Nodes between steps: fewer than any detector module has, more than a window covers.
 SHORTEST = 10
 #: Detector modules of a swath, with room for those of the second scene.
