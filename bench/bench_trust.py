@@ -1,7 +1,8 @@
 """What makes errors trustworthy: time and accuracy of bias, shared errors, closure, maps.
 
 CPU-seconds of the process, one thread. ``python bench/bench_trust.py`` prints tables; the
-accuracies are those that ``tests`` hold to bounds, on other seeds.
+accuracies are those that ``tests`` hold to bounds, on other seeds. With ``--picture PNG`` it
+draws the simulated pair of docs/method.md instead.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))  # the simulated pairs and networks of the tests
@@ -23,6 +25,7 @@ from test_bias import error_of, make_case, rms  # noqa: E402
 
 from hmavel import assess_files, close_triplets, fit_bias, separate_errors  # noqa: E402
 from hmavel.core import core_scatter  # noqa: E402
+from hmavel.figures_ground import ground_figure  # noqa: E402
 from hmavel.map_quality import MapQuality, paired  # noqa: E402
 from hmavel.sigma_scale import scale_sigma  # noqa: E402
 from hmavel.uncertainty import static_terrain  # noqa: E402
@@ -62,6 +65,51 @@ def bias() -> None:
         _, scaling = timed(lambda b=b, c=case: scale_sigma(b.corrected, c.stable))
         print(f"{name:<28}{b.count:>8}{b.model:>10}{rms(error_of(b, case)):>9.4f}"
               f"{spent:>8.3f}{scaling:>8.3f}")  # fmt: skip
+
+
+def shapes(seeds: range = range(500, 504)) -> None:
+    """What is left of the matching error, near bare ground and beyond, and the constant's."""
+    print(f"\n{'260 x 300 nodes, px':<46}{'chosen':>16}{'near':>7}{'flat':>7}{'far':>7}"
+          f"{'flat':>7}{'worst':>8}")  # fmt: skip
+    both = {"ramp": 0.3, "stripe": 0.15}
+    cases: dict[str, dict[str, Any]] = {
+        "ramp and steps": both,
+        "with 40 % false matches": {**both, "outliers": 0.4},
+        "with undulation of 0.1 px along the track": {**both, "wave": 0.1},
+        "ramp only": {"ramp": 0.3},
+        "steps only": {"stripe": 0.15},
+        "nothing": {},
+        "noise correlated over 25 nodes": {**both, "smooth": 1.4},
+        "the same, 10 % ground": {**both, "smooth": 1.4, "ground": "few patches"},
+        "2 % ground, scattered": {**both, "ground": "scattered"},
+        "100 x 120, noise correlated over 25 nodes": {
+            **both, "smooth": 1.4, "shape": (100, 120)},
+        "ramp, ground at one side": {"ramp": 0.3, "ground": "left"},
+        "ramp and steps, ground at one side": {**both, "ground": "left"},
+        "the same, noise correlated over 8 nodes": {**both, "smooth": 0.8, "ground": "left"},
+        "ramp, ground in a wide corner": {"ramp": 0.3, "ground": "wide corner"},
+        "ramp and steps, ground in a wide corner": {**both, "ground": "wide corner"},
+        "ramp and steps, ground in a corner": {**both, "ground": "corner"},
+    }  # fmt: skip
+    for name, options in cases.items():
+        squares, chosen, worst = [], [], -np.inf
+        for seed in seeds:
+            case = make_case(seed, **{"shape": (260, 300), **options})
+            near = ndimage.distance_transform_edt(~case.stable) * 8 <= 333
+            fits = [
+                fit_bias(case.d, case.stable, model=m, column_angle=10.0)
+                for m in ("auto", "constant")
+            ]
+            left = [error_of(b, case) for b in fits]
+            squares.append([
+                (e[where] ** 2).mean(axis=0).max() if where.any() else np.nan
+                for where in (near, ~near) for e in left
+            ])  # fmt: skip
+            chosen.append(fits[0].model)
+            worst = max(worst, rms(left[0]) - rms(left[1]))
+        figures = "".join(f"{v:>7.3f}" for v in np.sqrt(np.mean(squares, axis=0)))
+        models = ", ".join(f"{m} {chosen.count(m)}" for m in sorted(set(chosen)))
+        print(f"{name:<46}{models:>16}{figures}{worst:>+8.3f}")
 
 
 def errors() -> None:
@@ -119,8 +167,22 @@ def maps() -> None:
             print(f"{name:<28}{q.static.delta_x:>12.4f}{q.static.delta_y:>12.4f}{spent:>8.2f}")
 
 
+def picture(path: Path) -> None:
+    case = make_case(2, (180, 220), ramp=0.3, stripe=0.15, wave=0.1)
+    b = fit_bias(case.d, case.stable, column_angle=10.0)
+    title = "simulated: ramp 0.3 px, modules 0.15 px, undulation 0.1 px, 10 % false matches"
+    ground_figure(
+        path, title=title, raw=case.d, bias=b,
+        corrected=scale_sigma(b.corrected, case.stable), stable=case.stable,
+    )  # fmt: skip
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--picture"]:
+        picture(Path(sys.argv[2]))
+        sys.exit()
     core()
     bias()
+    shapes()
     errors()
     maps()

@@ -46,6 +46,18 @@ def test_both_errors_come_back(seed: int, case: dict[str, Any]) -> None:
     assert not parts.suspects.any()
 
 
+def test_a_dozen_independent_errors_a_map_bias_neither() -> None:
+    """Errors smooth over 2.5 cells: chance decides on each network, not on their mean."""
+    found = []
+    for seed in range(20, 32):
+        parts = separated(network(seed, smooth=2.5, side=30), redundancy=4 * np.pi * 2.5**2)
+        found.append([parts.match_sigma / 1.8, parts.scene_sigma / 1.05])
+    match, scene = np.array(found).transpose(1, 0, 2).reshape(2, -1)
+    # one network's scatter is 2 % and 4 to 5 %, the mean of 24 figures' a fifth of that
+    assert match.mean() == pytest.approx(1.0, abs=0.015)
+    assert scene.mean() == pytest.approx(1.0, abs=0.03)
+
+
 def test_a_network_without_scene_errors_has_none() -> None:
     parts = separated(network(3, scene=0.0))
     assert parts.match_sigma == pytest.approx([1.8, 1.8], rel=0.03)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from hmavel import Displacement, Quality
+from hmavel import Displacement, Quality, correlate, fit_bias
+from hmavel.simulate.noise import fourier_shift
 from hmavel.unsteady import find_unsteady
 
 SHAPE = (90, 110)
@@ -70,3 +71,66 @@ def test_nothing_to_compare_with() -> None:
     few = np.zeros(SHAPE, bool)
     few[:4, :5] = True
     assert find_unsteady(d, few).clumps == ()
+
+
+@pytest.mark.parametrize("seed", [60, 61])
+def test_matched_images_of_ground_that_does_not_stand_still(seed: int) -> None:
+    """A rock glacier, a landslide, a lake and a growing shadow; the bias sees none of them."""
+    n = 768
+    rng = np.random.default_rng(seed)
+    fr, fc = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)
+    k = np.hypot(fr, fc)
+    k[0, 0] = np.inf
+
+    def texture() -> np.ndarray:
+        t = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(n, n))) * k**-1.2)
+        return np.asarray(t / t.std())
+
+    reference = texture()
+    second = fourier_shift(reference, 0.2, -0.1)
+    rock_glacier = (slice(80, 240), slice(80, 240))
+    landslide = (slice(80, 220), slice(440, 580))
+    lake, shadow = (slice(400, 560), slice(80, 240)), (slice(400, 560), slice(400, 680))
+    second[rock_glacier] = fourier_shift(reference, 0.9, 0.1)[rock_glacier]
+    second[landslide] = fourier_shift(reference, 0.2, 2.9)[landslide]
+    second[lake] = texture()[lake]
+    for image, end in ((reference, 460), (second, 475)):
+        dark = (slice(400, end), shadow[1])
+        image[dark] = 0.15 * image[dark] - 3.0
+    a, b = (
+        (8000 + 800 * (m + 0.05 * rng.normal(size=m.shape))).astype(np.float32)
+        for m in (reference, second)
+    )
+    d = correlate(a, b)
+    ground = np.ones(d.drow.shape, bool)
+    bias = fit_bias(d, ground)
+    assert bias.model == "constant"
+    assert np.abs(bias.drow - 0.2).max() < 0.002  # a tenth of the bound on what may be left
+    assert np.abs(bias.dcol + 0.1).max() < 0.002
+    found = find_unsteady(bias.corrected, ground)
+    at = np.ix_(np.rint(d.row).astype(int), np.rint(d.col).astype(int))
+
+    def kinds(place: tuple[slice, slice]) -> dict[str, int]:
+        """Nodes by kind of the clumps whose middle is there."""
+        out: dict[str, int] = {}
+        for clump in found.clumps:
+            row, col = d.row[round(clump.row)], d.col[round(clump.col)]
+            if all(s.start <= x < s.stop for s, x in zip(place, (row, col), strict=True)):
+                out[clump.kind] = out.get(clump.kind, 0) + clump.nodes
+        return out
+
+    for place in (rock_glacier, landslide, lake):
+        inside = np.zeros((n, n), bool)
+        inside[place] = True
+        assert found.where[inside[at]].mean() > 0.85
+    assert kinds(rock_glacier)["moving"] > 300
+    assert kinds(landslide)["moving"] > 150
+    assert kinds(lake)["unmatched"] > 200
+    edge = np.zeros((n, n), bool)
+    edge[460:475, shadow[1]] = True
+    assert found.where[edge[at]].mean() > 0.9
+    busy = np.zeros((n, n), bool)
+    for place in (rock_glacier, landslide, lake, shadow):
+        busy[place] = True
+    away = ~ndimage.binary_dilation(busy, iterations=24)[at]  # half a window and a step
+    assert not found.where[away].any()

@@ -17,6 +17,7 @@ from hmavel._types import BoolArray, Displacement, FloatArray
 from hmavel.bias_menu import MIN_PER_PARAMETER, Menu
 from hmavel.bias_models import (
     POLYNOMIALS,
+    WEIGHTED_VARIANCE,
     Array,
     Fit,
     Shape,
@@ -333,7 +334,8 @@ class _Search:
             drow=(d.drow - drow).astype(d.drow.dtype),
             dcol=(d.dcol - dcol).astype(d.dcol.dtype),
         )
-        rms = np.sqrt(float(fit.leverage(self.domain).mean()) * self.redundancy / self.thin)
+        repeats = WEIGHTED_VARIANCE * self.redundancy / self.thin
+        rms = np.sqrt(float(fit.leverage(self.domain).mean()) * repeats)
         return Bias(
             model=model,
             requested=requested,

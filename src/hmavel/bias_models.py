@@ -22,12 +22,18 @@ Array = NDArray[np.float64]
 #: Distance from the centre of the scatter, in core sigmas, at which a node's weight is zero.
 #: Real ground has skewed tails; a wider cutoff would follow them away from the median.
 CUTOFF = 4.0
+#: Variance of an estimate with these weights over that of least squares on as many nodes as
+#: they sum to, for a Gaussian scatter: with psi = x w, E[psi^2] E[w] / E[d psi / dx]^2.
+WEIGHTED_VARIANCE = 0.896
 #: Nodes between steps: fewer than any detector module has, more than a window covers.
 SHORTEST = 10
 #: Detector modules of a swath, with room for those of the second scene.
 MOST_STEPS = 28
+#: Distance, in reaches, over which a shape goes over to the constant beyond its reach: what
+#: the ground says of a ramp there is less than what an unseen step of the next module undoes.
+FADE = 1.0
 #: Places for which the nearest ground is remembered at most.
-_FEW_PLACES = 16_000
+_FEW_PLACES = 65_536
 POLYNOMIALS = {"constant": 1, "plane": 3, "quadratic": 6}
 
 
@@ -35,8 +41,9 @@ POLYNOMIALS = {"constant": 1, "plane": 3, "quadratic": 6}
 class Shape:
     """A linear model: a polynomial, steps across the track, smooth profiles both ways.
 
-    ``hull`` and the limits say where there is ground;
-    farther than ``reach`` from it, the value of the nearest place within is taken.
+    ``hull`` and the limits say where there is ground. Farther than ``reach`` from it the
+    terms of the nearest place within are taken, and brought back to their mean over the
+    ground within ``FADE`` times as far again: there the value is the constant's.
     """
 
     degree: int  #: terms of the polynomial: 1, 3 or 6
@@ -65,7 +72,25 @@ class Shape:
             found.append((("across", self.across), lambda p: self._spline(p, self.across, 0)))
         if self.along:
             found.append((("along", self.along), lambda p: self._spline(p, self.along, 1)))
-        return found
+        return [(key, self._faded(terms)) for key, terms in found]
+
+    def _faded(self, terms: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """Return the terms, going over to their mean over the ground beyond reach of it."""
+        if self.hull is None:
+            return terms
+        hull, reach = self.hull, self.reach
+
+        def faded(p: Array) -> Array:
+            values = terms(p)
+            beyond = hull.distance(p, reach) - reach
+            far = np.flatnonzero(beyond > 0)
+            if far.size:
+                left = np.maximum(1.0 - beyond[far] / max(FADE * reach, 1e-9), 0.0)[:, None]
+                mean = terms(hull.sample).mean(axis=0)
+                values[far] = mean + left * (values[far] - mean)
+            return values
+
+        return faded
 
     def design(self, p: Array) -> Array:
         """Return the terms (n, k) at the places ``p`` (n, 2): across, along."""
@@ -104,17 +129,25 @@ class Shape:
 
 
 class Hull:
-    """The convex outline of ground.
+    """The convex outline of ground, and some of the ground.
 
     The same places are asked for by one shape after the other: the last few answers are kept.
     """
 
-    def __init__(self, corners: Array) -> None:
+    def __init__(self, corners: Array, ground: Array) -> None:
         self.corners = corners  #: (m, 2) counter-clockwise
-        self._kept: list[tuple[Array, float, Array]] = []
+        self.sample = ground[:: max(1, len(ground) // 2000)]  #: (n, 2)
+        self._kept: list[tuple[Array, float, tuple[Array, Array]]] = []
 
     def held(self, p: Array, reach: float) -> Array:
         """Move places beyond ``reach`` of the outline to the nearest place within."""
+        return self._nearest(p, reach)[0]
+
+    def distance(self, p: Array, reach: float) -> Array:
+        """Return the distance (n,) of places from the outline, px; 0 within."""
+        return self._nearest(p, reach)[1]
+
+    def _nearest(self, p: Array, reach: float) -> tuple[Array, Array]:
         for places, far, answer in self._kept:
             if places is p and far == reach:
                 return answer
@@ -123,14 +156,15 @@ class Hull:
             self._kept = [*self._kept[-3:], (p, reach, answer)]
         return answer
 
-    def _held(self, p: Array, reach: float) -> Array:
+    def _held(self, p: Array, reach: float) -> tuple[Array, Array]:
         start, end = self.corners, np.roll(self.corners, -1, axis=0)
         side = end - start
         normal = np.stack([side[:, 1], -side[:, 0]], axis=1)  # outward: corners run ccw
         beyond = p @ normal.T > (start * normal).sum(axis=1) + 1e-9
         outside = np.flatnonzero(beyond.any(axis=1))
+        every = np.zeros(len(p))
         if outside.size == 0:
-            return p
+            return p, every
         q = p[outside]
         nearest, least = q.copy(), np.full(len(q), np.inf)
         for a, s in zip(start, side, strict=True):
@@ -143,7 +177,8 @@ class Hull:
         share = np.minimum(1.0, reach / np.maximum(distance, 1e-12))
         out = p.copy()
         out[outside] = nearest + share[:, None] * (q - nearest)
-        return out
+        every[outside] = distance
+        return out, every
 
 
 @lru_cache(maxsize=256)
@@ -171,7 +206,7 @@ def shape_over(p: Array, degree: int, reach: float) -> Shape:
     unit = max(float((high - low).max()) / 2, 1.0)
     hull: Hull | None
     try:
-        hull = Hull(p[ConvexHull(p).vertices]) if len(p) > 3 else None
+        hull = Hull(p[ConvexHull(p).vertices], p) if len(p) > 3 else None
     except QhullError:  # all on one line
         hull = None
     limits = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))

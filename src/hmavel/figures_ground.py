@@ -161,25 +161,36 @@ def _draw_scatter(
 
 
 def _draw_profile(axes: Axes, raw: Displacement, bias: Bias, on: BoolArray) -> None:
-    """Draw medians of the ground and of the error taken off, by place across the track."""
+    """Draw the error taken off by place across the track, and where the ground lies about it.
+
+    The line is the mean along the track over all nodes. Points are the line plus the median
+    of what is left over on the ground there: ground that is seen here at one end of a ramp and
+    there at the other would jump for itself.
+    """
     angle = np.deg2rad(bias.column_angle)
     row, col = np.meshgrid(raw.row, raw.col, indexing="ij")
-    across = (col * np.cos(angle) + row * np.sin(angle))[on]
+    across = col * np.cos(angle) + row * np.sin(angle)
     step = float(raw.col[1] - raw.col[0]) if len(raw.col) > 1 else 8.0
     bins = np.floor((across - across.min()) / (2 * step)).astype(int)
+    count = np.bincount(bins.ravel())
+    place = across.min() + (np.arange(len(count)) + 0.5) * 2 * step
+    order = np.argsort(bins[on], kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(bins[on][order])) + 1)
+    parts = [part for part in parts if len(part) >= 8]
+    seen = np.array([bins[on][part[0]] for part in parts], dtype=int)
     shown = ((raw.dcol, bias.dcol, _ONE, "right"), (raw.drow, bias.drow, _TWO, "down"))
     for measured, error, colour, name in shown:
-        place, median, model = [], [], []
-        order = np.argsort(bins, kind="stable")
-        for part in np.split(order, np.flatnonzero(np.diff(bins[order])) + 1):
-            if len(part) >= 8:
-                place.append(float(across[part].mean()))
-                median.append(float(np.median(measured[on][part])))
-                model.append(float(np.median(error[on][part])))
-        axes.plot(place, median, ".", color=colour, markersize=4, label=f"ground, {name}")
-        axes.plot(place, model, "-", color=colour, linewidth=1.4, label=f"taken off, {name}")
+        with np.errstate(invalid="ignore"):
+            line = np.bincount(bins.ravel(), error.ravel()) / count
+        left = (measured - error)[on]
+        median = np.array([np.median(left[part]) for part in parts])
+        axes.plot(
+            place[seen], line[seen] + median, ".", color=colour, markersize=4,
+            label=f"ground, {name}",
+        )  # fmt: skip
+        axes.plot(place, line, "-", color=colour, linewidth=1.4, label=f"taken off, {name}")
     axes.set(xlabel="across the track, px", ylabel="px")
-    axes.set_title("medians by column", fontsize=9)
+    axes.set_title("mean along the track, medians of the ground about it", fontsize=9)
     axes.legend(fontsize=7, ncols=2)
     axes.grid(alpha=0.3)
 

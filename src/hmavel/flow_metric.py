@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from hmavel._types import BoolArray
 from hmavel.terrain import StaticTerrain, static_terrain
@@ -210,6 +210,8 @@ def _glaft_strain(
     vx: NDArray[Any], vy: NDArray[Any], ice: BoolArray, pixel: float
 ) -> StrainRate:
     """GLAFT's steps: no-data as -9999 in the angles, Sobel sums, a median of angles."""
+    from scipy import signal  # half a second to load, and nothing else here needs it
+
     nodata = np.asarray(-9999.0, dtype=vx.dtype)
     angle = np.arctan2(
         np.where(np.isfinite(vy), vy, nodata), np.where(np.isfinite(vx), vx, nodata)
