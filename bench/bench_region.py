@@ -130,7 +130,7 @@ class Region:
             keep(found)
         if "two jobs" in only:
             found["two jobs"] = [
-                self.whole(f"jobs{jobs}", self.ids[::4], jobs=jobs) | about(self)
+                self.whole(f"jobs{jobs}", self.ids[::2], jobs=jobs) | about(self)
                 for jobs in (1, 2)
             ]
             keep(found)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import subprocess
 import sys
 
 import pytest
+import rasterio
 
-from hmavel import cli, config
+from hmavel import cli, config, simulate
 
 COMMANDS = ["demo", "pair", "run", "scenes", "config"]
 
@@ -36,6 +38,29 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_plain_pair_loads_nothing_that_only_others_need(tmp_path):
+    pair = simulate.shifted_pair(0.5, -1.25, seed=4, shape=(160, 160))
+    files = [str(tmp_path / f"LC08_L1TP_140041_201305{day}_B8.TIF") for day in ("03", "19")]
+    for file, image in zip(files, (pair.reference, pair.secondary), strict=True):
+        with rasterio.open(
+            file, "w", driver="GTiff", width=160, height=160, count=1, dtype="float32",
+            crs="EPSG:32645", transform=rasterio.Affine(15, 0, 450007.5, 0, -15, 3300007.5),
+        ) as raster:  # fmt: skip
+            raster.write(image, 1)
+    out = str(tmp_path / "out")
+    code = (
+        "import sys; from hmavel.cli import main\n"
+        f"status = main(['pair', *{files}, '--out', {out!r}, '--no-figure'])\n"
+        "heavy = {'pyproj', 'netCDF4', 'geopandas', 'matplotlib', 'scipy.fft', 'joblib'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "pair.json").read_text())
+    assert "GDAL" in record["libraries"]
+    assert "netCDF" not in record["libraries"]  # no bytes of it depend on that
 
 
 def test_config_prints_the_template_or_writes_it(tmp_path, capsys):

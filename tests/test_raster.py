@@ -318,6 +318,38 @@ def test_overviews_are_averages_of_what_was_measured(tmp_path: Path) -> None:
     np.testing.assert_allclose(overview, mean, atol=1e-5)
 
 
+@pytest.mark.parametrize("cog", [True, False])
+def test_either_packing_holds_the_same(tmp_path: Path, cog: bool) -> None:
+    grid = Grid(UTM45, Affine(120, 0, 480000, 0, -120, 3100200), (600, 700))
+    rng = np.random.default_rng(5)
+    bands = {name: rng.normal(size=grid.shape).astype(np.float32) for name in ("east", "snr")}
+    bands["east"][::3] = np.nan
+    for packing in ("DEFLATE", "ZSTD"):
+        path = tmp_path / f"{packing}.tif"
+        write_geotiff(path, bands, grid, cog=cog, packing=packing)
+        with rasterio.open(path) as file:
+            assert file.tags(ns="IMAGE_STRUCTURE")["COMPRESSION"] == packing
+            for index, band in enumerate(bands.values(), start=1):
+                assert np.array_equal(file.read(index), band, equal_nan=True)
+        if cog:
+            assert cog_validate(path, strict=True) == (True, [], [])
+
+
+def test_a_window_may_be_read_into_its_place(tmp_path: Path) -> None:
+    grid = Grid(UTM45, Affine(120, 0, 480000, 0, -120, 3100200), (60, 70))
+    v = np.random.default_rng(6).normal(size=grid.shape).astype(np.float32)
+    write_geotiff(tmp_path / "v.tif", {"v": v}, grid)
+    whole = np.full(grid.shape, np.float32(-1))
+    with open_raster(tmp_path / "v.tif") as reader:
+        got, _ = reader.read(window=grid.crop(20, 0, 10, 70), out=whole[20:30])
+        assert np.shares_memory(got, whole)
+        beyond, _ = reader.read(window=grid.crop(55, 0, 10, 70), out=np.ones((10, 70), "f4"))
+    assert np.array_equal(whole[20:30], v[20:30])
+    assert (whole[:20] == -1).all()
+    assert (whole[30:] == -1).all()
+    assert np.array_equal(beyond, np.vstack([v[55:], np.zeros((5, 70))]))
+
+
 def test_a_plain_geotiff_is_one_too(tmp_path: Path) -> None:
     grid = Grid(UTM45, Affine(120, 0, 480000, 0, -120, 3100200), (600, 30))
     v = np.random.default_rng(4).normal(size=grid.shape).astype(np.float32)

@@ -91,7 +91,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _version("hmavel")
+        # Kept: every product names it, and looking it up takes longer than to write one.
+        globals()[name] = _version("hmavel")
+        return globals()[name]
     if name not in _HOMES:
         raise AttributeError(f"module 'hmavel' has no attribute {name!r}")
     home = _HOMES[name]

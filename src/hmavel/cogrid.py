@@ -19,7 +19,6 @@ pixel size, another coordinate system.
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import correlate1d, maximum_filter
 
 from hmavel._types import BoolArray, FloatArray, Grid, Scene
 from hmavel.lattice import LATTICE_TOLERANCE, covering_window, window_around
@@ -80,12 +79,16 @@ def read_onto(scene: Scene, grid: Grid, method: str) -> FloatArray:
 
 
 def _reached(bad: BoolArray, reach: int, source: Grid, target: Grid) -> BoolArray:
+    from scipy.ndimage import maximum_filter  # slow to load; most pairs share their pixels
+
     near = maximum_filter(bad, size=2 * reach + 1)
     return np.asarray(resample(near, source, target, "nearest"))
 
 
 def _shifted(array: FloatArray, source: Grid, target: Grid) -> FloatArray:
     """Interpolate by one separable kernel: every pixel lies at the same fraction."""
+    from scipy.ndimage import correlate1d
+
     row, col = float(source.row(target.y(0))), float(source.col(target.x(0)))
     top, left = round(row), round(col)
     rows, cols = target.shape

@@ -132,7 +132,9 @@ def process_pair(
             units |= dict.fromkeys(MORE, "m/yr")
         with clock.stage("write"):
             tags = flat({state.KEY: expected, INPUTS: row[INPUTS]})
-            write_geotiff(image, bands, site.grid, units=units, tags=tags, cog=False)
+            write_geotiff(
+                image, bands, site.grid, units=units, tags=tags, cog=False, packing="ZSTD"
+            )
     sums = state.sums([image] if row["state"] == "used" else [])
     state.write_record(record, expected, **row, **{state.SUMS: sums})
     return row | {state.KEY: expected, "made": True}

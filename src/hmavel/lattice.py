@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-from pyproj import Transformer
 from rasterio.crs import CRS
 
 from hmavel._types import Grid
@@ -96,6 +95,8 @@ def window_around(lattice: Grid, area: Grid, *, margin: int = 0) -> Grid:
 
     As `covering_window` otherwise; within one system the result may be a pixel wider.
     """
+    from pyproj import Transformer  # slow to load, and needed across systems only
+
     to_lattice = Transformer.from_crs(area.crs, lattice.crs, always_xy=True)
     left, bottom, right, top = to_lattice.transform_bounds(*area.bounds, densify_pts=21)
     row = math.floor(lattice.row(top) + 0.5) - margin

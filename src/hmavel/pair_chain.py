@@ -88,7 +88,7 @@ def correct(
         found = found.rejected(hidden, Quality.MASKED)
     with clock.stage("bias"):
         options = config.bias.model_dump()
-        if options["column_angle"] is None:
+        if options["column_angle"] is None and config.bias.model != "none":
             options["column_angle"] = track_angle(pair.grid)
         bias = fit_bias(found, stable, **options)
         corrected, scaled = _honest_sigma(bias, stable)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from hmavel._types import BoolArray, Grid, Scene
     from hmavel.pair import PairPlan
 
+    #: A part of the image, and where it may be put -> its pixels.
+    _Read = Callable[[Grid, NDArray[Any] | None], NDArray[Any]]
+
 #: Rows that are read at a time: whole blocks of most files.
 ROWS = 512
 
@@ -115,23 +118,28 @@ class Arriving:
         finally:
             self._opened.set()
 
-    def _secondary(self, files: ExitStack) -> Callable[[Grid], NDArray[Any]]:
+    def _secondary(self, files: ExitStack) -> _Read:
         scene, method = self.plan.secondary, self.plan.method
         if method:
-            return lambda grid: read_onto(scene, grid, method)
+            return lambda grid, _: read_onto(scene, grid, method)
         read = files.enter_context(open_b8(scene))
-        return lambda grid: read(_named_by(scene, grid, self.plan.id))
+        return lambda grid, out: read(_named_by(scene, grid, self.plan.id), out)
 
-    def _read_strips(self, readers: list[Callable[[Grid], NDArray[Any]]]) -> None:
+    def _read_strips(self, readers: list[_Read]) -> None:
         grid = self.plan.grid
         height, width = grid.shape
         content = _Content()
+        arrays: list[NDArray[Any]] = []
         for row in range(0, height, self._rows):
             if self._stop:
                 return
             begin = time.perf_counter()
             rows = min(self._rows, height - row)
-            strips = [read(grid.crop(row, 0, rows, width)) for read in readers]
+            part = grid.crop(row, 0, rows, width)
+            strips = [
+                read(part, arrays[k][row : row + rows] if arrays else None)
+                for k, read in enumerate(readers)
+            ]
             if not row:
                 kinds = [strip.dtype for strip in strips]
                 fills = [FILL if kind.kind in "iu" else None for kind in kinds]
@@ -142,7 +150,8 @@ class Arriving:
                 self.images = first, second
                 self._opened.set()
             for array, strip in zip(arrays, strips, strict=True):
-                array[row : row + rows] = strip
+                if not np.may_share_memory(array, strip):  # else it was read into its place
+                    array[row : row + rows] = strip
             content.see(strips, fills)
             if row + rows == height:
                 content.check(self.plan)

@@ -77,7 +77,12 @@ class RasterReader:
         return len(self.descriptions)
 
     def read(
-        self, band: int = 1, *, window: Grid | None = None, fill: float = 0
+        self,
+        band: int = 1,
+        *,
+        window: Grid | None = None,
+        fill: float = 0,
+        out: NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], Grid]:
         """Read a band, or the part of it that ``window`` covers.
 
@@ -90,6 +95,9 @@ class RasterReader:
             reach outside.
         fill
             Value of what lies outside. It must be one that the file's type can hold.
+        out
+            Of the file's type and the window's shape: where the values may be put. A window
+            that reaches outside comes in an array of its own.
 
         Returns
         -------
@@ -124,7 +132,7 @@ class RasterReader:
         bottom, right = min(row + rows, self.grid.shape[0]), min(col + cols, self.grid.shape[1])
         inside = bottom > top and right > left
         if inside and (bottom - top, right - left) == (rows, cols):
-            return self._read(band, Window(col, row, cols, rows)), window
+            return self._read(band, Window(col, row, cols, rows), out), window
         array = np.full((rows, cols), self._checked(fill))
         if inside:
             part = self._read(band, Window(left, top, right - left, bottom - top))
@@ -173,9 +181,11 @@ class RasterReader:
             )
         return row, col
 
-    def _read(self, band: int, window: Window) -> NDArray[Any]:
+    def _read(
+        self, band: int, window: Window, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         with _decoding(self.path):
-            array: NDArray[Any] = self._dataset.read(band, window=window)
+            array: NDArray[Any] = self._dataset.read(band, window=window, out=out)
         if (count := _tally.get()) is not None:
             count.bytes += array.nbytes
         return array

@@ -131,13 +131,15 @@ class _Patient:
     def __exit__(self, *_: object) -> None:
         self._dataset.close()
 
-    def read(self, band: int, window: Window) -> NDArray[Any]:
+    def read(
+        self, band: int, window: Window, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Read a window; raises ``ReadError`` when every try has failed."""
 
         def read() -> Any:
             if self._dataset is None or self._dataset.closed:
                 self._dataset = self._open()
-            return self._dataset.read(band, window=window)
+            return self._dataset.read(band, window=window, out=out)
 
         array: NDArray[Any] = self._try(read)
         return array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
@@ -20,7 +20,7 @@ from hmavel.errors import HmavelError, ReadError, WriteError
 from hmavel.raster_open import check_complete
 
 _BLOCK = 512
-#: Of DEFLATE: with the predictor, displacements come out as small at 1 as at 6, a third sooner.
+#: With the predictor, displacements come out as small at 1 as at 6, a third sooner.
 _LEVEL = 1
 
 
@@ -32,6 +32,7 @@ def write_geotiff(
     units: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
     cog: bool = True,
+    packing: Literal["DEFLATE", "ZSTD"] = "DEFLATE",
 ) -> None:
     """Write named bands to one float32 GeoTIFF with NaN as no-data, all of it or nothing.
 
@@ -51,6 +52,9 @@ def write_geotiff(
     cog
         A cloud-optimised GeoTIFF (overviews by averaging, which also averages codes and flags:
         read those at full resolution), else a plain one.
+    packing
+        ZSTD takes half the time, to write and to read, and comes out as small; every reader
+        knows DEFLATE.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def write_geotiff(
 
     Notes
     -----
-    Blocks of 512, or one block that holds all of a smaller COG; DEFLATE with the
+    Blocks of 512, or one block that holds all of a smaller COG; packed with the
     floating-point predictor. Beside ``bands`` one float32 copy of them is in memory while a
     COG is made, since its overviews come first in the file.
     """
@@ -76,7 +80,7 @@ def write_geotiff(
         "crs": grid.crs,
         "transform": grid.transform,
     }
-    packing = {"compress": "DEFLATE", "bigtiff": "IF_SAFER"}
+    how: dict[str, Any] = {"compress": packing, "bigtiff": "IF_SAFER"}
     with atomic_path(path) as temporary:
         try:
             if cog:
@@ -90,12 +94,15 @@ def write_geotiff(
                         predictor="FLOATING_POINT",
                         overview_resampling="AVERAGE",
                         level=_LEVEL,
-                        **packing,
+                        **how,
                     )
             else:
                 if max(grid.shape) > _BLOCK:
-                    packing |= {"tiled": "YES", "blockxsize": "512", "blockysize": "512"}
-                profile |= {"driver": "GTiff", "predictor": 3, "zlevel": _LEVEL, **packing}
+                    how |= {"tiled": "YES", "blockxsize": "512", "blockysize": "512"}
+                level = "zlevel" if packing == "DEFLATE" else "zstd_level"
+                # Apart, bands pack a tenth smaller and a quarter sooner.
+                how |= {"interleave": "band", "predictor": 3, level: _LEVEL}
+                profile |= {"driver": "GTiff", **how}
                 with rasterio.open(temporary, "w", **profile) as file:
                     _fill_dataset(file, bands, units, tags)
             _check_written(temporary)

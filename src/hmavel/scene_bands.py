@@ -82,21 +82,24 @@ def read_b8(scene: Scene, window: Grid | None = None) -> tuple[FloatArray, Grid]
 
 
 @contextmanager
-def open_b8(scene: Scene) -> Iterator[Callable[[Grid], NDArray[Any]]]:
+def open_b8(scene: Scene) -> Iterator[Callable[[Grid, NDArray[Any] | None], NDArray[Any]]]:
     """Open Band 8 once for many windows, in its own type; arguments and errors of `read_dn`.
 
     Yields
     ------
     function
-        Grid -> array. Integers as stored, 0 where there is no image; floats as `read_b8` has
-        them. To be called from one thread.
+        (Grid, out or None) -> array. Integers as stored, 0 where there is no image; floats as
+        `read_b8` has them. ``out``, of that type and shape, may come back as the array. To be
+        called from one thread.
     """
     with open_raster(_band_path(scene, "B8"), crs=scene.grid.crs) as reader:
         band = _index(reader, "B8")
         floating = np.issubdtype(reader.dtype, np.floating)
 
-        def read(window: Grid) -> NDArray[Any]:
-            raw, _ = reader.read(band, window=window, fill=float("nan") if floating else FILL)
+        def read(window: Grid, out: NDArray[Any] | None) -> NDArray[Any]:
+            outside = float("nan") if floating else FILL
+            out = out if out is None or out.dtype == reader.dtype else None
+            raw, _ = reader.read(band, window=window, fill=outside, out=out)
             if floating:
                 missing = _missing(raw, reader.nodata)
                 raw = raw.astype(np.float32, copy=False)

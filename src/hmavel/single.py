@@ -14,7 +14,6 @@ from hmavel import parallel
 from hmavel._types import days_between
 from hmavel.atomic import checksum
 from hmavel.config import Bias, as_json
-from hmavel.correlator import correlate_images
 from hmavel.errors import GlacierError, PairError, StableGroundError
 from hmavel.figures import pair_figure
 from hmavel.figures_ground import ground_figure
@@ -22,10 +21,8 @@ from hmavel.inputs import file_sums
 from hmavel.landsat import open_scene
 from hmavel.outcome import Clock, PairResult
 from hmavel.pair import plan_pair
-from hmavel.pair_chain import Measured, correct
 from hmavel.pair_strips import Arriving
 from hmavel.product.pair_files import write_pair
-from hmavel.terrain import static_terrain
 from hmavel.unsteady import find_unsteady
 from hmavel.verdict import gate
 
@@ -39,6 +36,7 @@ if TYPE_CHECKING:
     from hmavel.bias import Bias as Fitted
     from hmavel.config import Config
     from hmavel.pair import PairPlan
+    from hmavel.pair_chain import Measured
 
 #: Sources of classes that tell cloud from snow and snow from rock.
 _FULL = ("albedo+qa", "albedo", "qa")
@@ -117,7 +115,11 @@ def pair_files(
     polygons = _polygons(plan, grid, stable, outlines, config)
     shade = _shade(scenes, grid, dem, config)
     polygons &= ~shade
-    with Arriving(plan) as images:
+    with Arriving(plan) as images, ThreadPoolExecutor(1) as beside:
+        given = [file for file in (stable, glaciers, dem) if file is not None]
+        sums = beside.submit(_checksums, images, scenes, given, clock)
+        from hmavel.pair_chain import correct  # loads SciPy while the first strips are read
+
         found = _correlate(images, _domain(outlines, plan, config), config, clock, threads)
         picture = images.every(max(1, round(max(plan.grid.shape) / 900)))
     clock.seconds["read"] = images.seconds
@@ -126,16 +128,12 @@ def pair_files(
         trusted = stable is not None
         ground, hidden, sources = _classes(plan, grid, polygons, trusted, config, threads)
     measured = correct(plan, found, stable=ground, hidden=hidden, config=config, clock=clock)
-    with clock.stage("checksum"):
-        sums = {scene.id: file_sums(scene) for scene in scenes}
-        given = [file for file in (stable, glaciers, dem) if file is not None]
-        others = {str(file): checksum(file) for file in given if file.is_file()}
     report = {
         "bias": _bias_figures(measured.bias, plan.grid.pixel),
         "static_terrain": _terrain(measured, config),
         "thresholds": as_json(config.mask),
         "configuration": as_json(config),
-        "inputs": sums | others,
+        "inputs": sums.result(),
         "resampling": plan.resampling,
         "classes_from": sources,
         "sigma_scaled": measured.scaled,
@@ -220,9 +218,21 @@ def _unsteady(measured: Measured, grid: Grid, config: Config) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _checksums(
+    images: Arriving, scenes: tuple[Scene, Scene], given: list[Path], clock: Clock
+) -> dict[str, Any]:
+    """Return the checksums of all files, when the images are read: they are cached then."""
+    images.arrived(images.plan.grid.shape[0])
+    with clock.stage("checksum"):
+        sums: dict[str, Any] = {scene.id: file_sums(scene) for scene in scenes}
+        return sums | {str(file): checksum(file) for file in given if file.is_file()}
+
+
 def _correlate(
     images: Arriving, labels: Any, config: Config, clock: Clock, threads: int
 ) -> Displacement:
+    from hmavel.correlator import correlate_images
+
     with clock.stage("correlate"):
         return correlate_images(
             *images.images, **config.correlate.windows(), domain=labels, threads=threads,
@@ -367,6 +377,8 @@ def _terrain(measured: Measured, config: Config) -> Any:
     velocity, on = measured.velocity, measured.stable & measured.corrected.good
     if not measured.stable.any():
         return None
+    from hmavel.terrain import static_terrain  # its transforms are slow to load
+
     try:
         return static_terrain(
             velocity.vx[on], velocity.vy[on], **config.uncertainty.model_dump()

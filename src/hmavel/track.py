@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -31,12 +33,18 @@ def track_angle(grid: Grid) -> float:
     Earth's rotation under it; the sides of two Collection-2 footprints, at 48 and at 72
     degrees north, are turned by 14.7 and 28.8 degrees where this gives 14.8 and 29.2.
     """
+    middle = grid.x((grid.shape[1] - 1) / 2), grid.y((grid.shape[0] - 1) / 2)
+    return _track_angle_at(grid.crs.to_wkt(), *middle)
+
+
+@lru_cache(maxsize=64)
+def _track_angle_at(wkt: str, x: float, y: float) -> float:
+    """Do it for one place, once: it is asked for every pair of a glacier."""
     import pyproj
 
-    system = pyproj.CRS.from_wkt(grid.crs.to_wkt())
-    middle = grid.x((grid.shape[1] - 1) / 2), grid.y((grid.shape[0] - 1) / 2)
+    system = pyproj.CRS.from_wkt(wkt)
     to_degrees = pyproj.Transformer.from_crs(system, 4326, always_xy=True)
-    longitude, latitude = to_degrees.transform(*middle)
+    longitude, latitude = to_degrees.transform(x, y)
     lean = _COS_INCLINATION / np.cos(np.deg2rad(latitude))
     if lean >= 0.95:
         return 0.0

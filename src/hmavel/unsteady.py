@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from hmavel._types import BoolArray, Displacement, FloatArray
 from hmavel.core import core_scatter
@@ -111,6 +110,8 @@ def _clump(kind: str, nodes: Nodes, d: Displacement, z: FloatArray | None) -> Cl
 
 def _clumps(mask: BoolArray, least: int) -> list[Nodes]:
     """Return the connected parts (8 neighbours) of at least that many nodes."""
+    from scipy import ndimage  # slow to load, and there may be no bare ground
+
     label, _ = ndimage.label(mask, structure=np.ones((3, 3)))
     row, col = np.nonzero(label)
     order = np.argsort(label[row, col], kind="stable")

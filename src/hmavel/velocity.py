@@ -6,10 +6,9 @@ The only file in which (row, col) becomes (x, y).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pyproj
 from rasterio.crs import CRS
 
 from hmavel._types import (
@@ -21,6 +20,9 @@ from hmavel._types import (
     days_between,
 )
 from hmavel.errors import GridMismatchError
+
+if TYPE_CHECKING:
+    import pyproj
 
 #: Nodes per side on which the convergence is computed; it bends so little that a cubic spline
 #: through them is exact to 1e-9 rad over a Landsat scene.
@@ -218,6 +220,8 @@ def axis_angle(grid: Grid, crs: CRS) -> FloatArray:
         (rows, cols), radians, positive when the other x axis points further to the north
         (anticlockwise). Zero when both systems are one.
     """
+    import pyproj  # slow to load, and a pair is not turned
+
     rows, cols = grid.shape
     own, other = pyproj.CRS.from_wkt(grid.crs.to_wkt()), pyproj.CRS.from_wkt(crs.to_wkt())
     if own == other:
@@ -240,6 +244,8 @@ def axis_angle(grid: Grid, crs: CRS) -> FloatArray:
 
 def _convergence(crs: pyproj.CRS, longitude: FloatArray, latitude: FloatArray) -> FloatArray:
     """Return the angle from grid north to true north, radians, positive anticlockwise."""
+    import pyproj
+
     if crs.is_geographic:
         return np.zeros_like(longitude)
     factors = pyproj.Proj(crs).get_factors(longitude, latitude, errcheck=True)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Entries that every ``pair.json`` has; null where the step was not made.
 REPORTED = ("bias", "static_terrain", "gate", "thresholds", "configuration")
 
+#: Entries of a report that name vector files: what these say goes through PROJ.
+_VECTORS = ("stable_file", "glaciers_file")
+
 _UNITS = dict.fromkeys(("east", "north", "sigma_east", "sigma_north"), "m") | dict.fromkeys(
     ("snr", "coherence", "quality"), "1"
 )
@@ -74,8 +77,8 @@ def write_pair(
     ``displacement.tif``: ``east``, ``north`` (m, positive east / north), ``snr``, ``coherence``
     (0 ... 1), ``sigma_east``, ``sigma_north`` (m, 1 sigma), ``quality`` (a `Quality` code, 0 =
     good). ``velocity.tif``: ``vx``, ``vy``, ``v``, ``sigma_vx``, ``sigma_vy`` (m/yr of 365.25
-    days). float32; displacement and velocity are NaN wherever ``quality`` is not 0; ``snr``,
-    ``coherence`` and ``quality`` say there why.
+    days). float32, packed with ZSTD; displacement and velocity are NaN wherever ``quality`` is
+    not 0; ``snr``, ``coherence`` and ``quality`` say there why.
     """
     if displacement.drow.shape != velocity.vx.shape:
         raise ValueError(
@@ -83,12 +86,13 @@ def write_pair(
             f"{displacement.drow.shape} and velocity {velocity.vx.shape}; "
             "make the velocity of this displacement"
         )
-    record = _record(displacement, velocity, report)
+    vectors = any(report.get(name) for name in _VECTORS)
+    record = _record(displacement, velocity, report, vectors)
     paths = (out / "displacement.tif", out / "velocity.tif", out / "pair.json")
     with contextlib.suppress(OSError):  # what cannot be removed cannot be replaced either
         paths[2].unlink()
     tags = {
-        **flat({name: report[name] for name in ("inputs",) if name in report}),
+        **flat({name: report[name] for name in ("inputs",) if name in report}, maps=vectors),
         "reference_id": velocity.reference_id,
         "secondary_id": velocity.secondary_id,
         "time_start": record["reference"]["time"],
@@ -110,11 +114,11 @@ def write_pair(
     with ThreadPoolExecutor(min(threads, 2)) as pool:
         writing = [
             pool.submit(
-                write_geotiff, paths[0], displaced, velocity.grid,
+                write_geotiff, paths[0], displaced, velocity.grid, packing="ZSTD",
                 units=_UNITS, tags=tags | {"quality_codes": codes},
             ),
             pool.submit(
-                write_geotiff, paths[1], moving, velocity.grid,
+                write_geotiff, paths[1], moving, velocity.grid, packing="ZSTD",
                 units=dict.fromkeys(_MOVING, "m/yr"), tags=tags | {"year_days": "365.25"},
             ),
         ]  # fmt: skip
@@ -133,13 +137,13 @@ def _step(displacement: Displacement) -> float:
 
 
 def _record(
-    displacement: Displacement, velocity: Velocity, report: Mapping[str, Any]
+    displacement: Displacement, velocity: Velocity, report: Mapping[str, Any], vectors: bool
 ) -> dict[str, Any]:
     values, counts = np.unique(displacement.quality, return_counts=True)
     own = {
         "software": "hmavel",
         "version": hmavel.__version__,
-        "libraries": libraries(),
+        "libraries": libraries(maps=vectors),
         "reference": {"id": velocity.reference_id, "time": velocity.start},
         "secondary": {"id": velocity.secondary_id, "time": velocity.end},
         "dt_days": days_between(velocity.start, velocity.end),

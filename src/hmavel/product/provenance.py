@@ -16,9 +16,7 @@ from importlib import metadata
 from pathlib import PurePath
 from typing import Any
 
-import netCDF4
 import numpy as np
-import pyproj
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
@@ -83,22 +81,36 @@ def plain(value: Any, name: str = "report") -> Any:
 
 
 @functools.cache
-def libraries() -> str:
-    """Return the versions that bytes depend on: libraries, and the kernels' instruction set."""
+def libraries(*, maps: bool = True) -> str:
+    """Return the versions that bytes depend on: libraries, and the kernels' instruction set.
+
+    Without ``maps`` those that only outlines, other coordinate systems and NetCDF need are left
+    out: half of what a plain pair would have to load.
+    """
     lanes = _kernels.instruction_sets()
     widest = max(lanes, key=lambda name: lanes[name])
     words = {
         "numpy": np.__version__, "scipy": metadata.version("scipy"),
         "rasterio": rasterio.__version__, "GDAL": rasterio.__gdal_version__,
-        "pyproj": pyproj.__version__, "PROJ": pyproj.proj_version_str,
-        "netCDF": netCDF4.__netcdf4libversion__, "kernels": widest,
+        "kernels": widest,
     }  # fmt: skip
+    if maps:
+        import netCDF4
+        import pyproj
+
+        words |= {
+            "pyproj": pyproj.__version__, "PROJ": pyproj.proj_version_str,
+            "netCDF": netCDF4.__netcdf4libversion__,
+        }  # fmt: skip
     return ", ".join(f"{name} {version}" for name, version in words.items())
 
 
-def flat(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Return name -> text, for TIFF tags and NetCDF attributes; what is nested becomes JSON."""
-    out = {"software": f"hmavel {hmavel.__version__}", "libraries": libraries()}
+def flat(provenance: Mapping[str, Any], *, maps: bool = True) -> dict[str, str]:
+    """Return name -> text, for TIFF tags and NetCDF attributes; what is nested becomes JSON.
+
+    ``maps`` as for `libraries`.
+    """
+    out = {"software": f"hmavel {hmavel.__version__}", "libraries": libraries(maps=maps)}
     for name, value in provenance.items():
         word = plain(value, name)
         if word is not None:
