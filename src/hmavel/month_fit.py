@@ -41,7 +41,7 @@ _STARTS = ((1.0, 1.0, 0.9), (30.0, 3.0, 0.9), (30.0, 3.0, 0.2), (3.0, 100.0, 0.9
 _BURST = np.array([np.log(3.0), 0.0, np.log(0.05)])
 _BURST_SPREAD = np.array([1.0, 1.0, 0.5])
 #: Log evidence that the burst must bring.
-_BURST_PRICE = 5.5
+_BURST_PRICE = 3.5
 #: Log evidence that a short speed-up must bring over a round season: where the pairs leave
 #: part of the year unseen, noise makes either as likely, and the former costs thrice as much
 #: where it is not there.
@@ -123,9 +123,10 @@ def _refined(
     known = [information(cell, scenes, prior.design, unresolved) for cell in cells]
     plain, even = _climb(known, h, network.months)
     paced, uneven = _climb(known, even, network.months, clocks=True)
-    value, best = (paced, uneven) if plain - paced > _CLOCK_PRICE else (plain, even)
-    start = _likeliest_burst(known, even, network.months)
-    sudden, burst = _climb(known, start, network.months, clocks=True, burst=True)
+    clocks = plain - paced > _CLOCK_PRICE
+    value, best = (paced, uneven) if clocks else (plain, even)
+    start = _likeliest_burst(known, best, network.months)
+    sudden, burst = _climb(known, start, network.months, clocks=clocks, burst=True)
     if value - sudden > _BURST_PRICE:
         best = burst
     return _calibrated(network, cells, scenes, _quieted(known, best, network.months))
@@ -223,14 +224,15 @@ def learn_scene_sigma(
 def _likeliest_burst(
     cells: Sequence[Information], h: Hyperparameters, months: TimeArray
 ) -> Hyperparameters:
-    """Try a burst in every half month: the evidence has a summit for each."""
+    """Try a burst in every half month: the evidence has a summit for each.
+
+    Its season is short: a round one would make each year's burst the same but for its size.
+    """
     size, _, width = np.exp(_BURST)
+    season, shape = 0.5 * h.season, min(_SHAPES)
     tries = [
-        replace(
-            h, shape=shape, season=0.5 * h.season, burst=size, burst_at=time, burst_width=width
-        )
+        replace(h, shape=shape, season=season, burst=size, burst_at=time, burst_width=width)
         for time in (np.arange(SEASON_STEPS) + 0.5) / SEASON_STEPS
-        for shape in _SHAPES
     ]
     return min(tries, key=lambda one: float(misfits(cells, one, months).sum()))
 
