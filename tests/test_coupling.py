@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +11,10 @@ from affine import Affine
 from rasterio.crs import CRS
 from scipy import ndimage
 
-from hmavel import config, coupling
+from hmavel import config, coupling, derived
 from hmavel._types import Grid
-from hmavel.glacier_months import _coupled
+from hmavel.glacier_months import _coupled, _with_level
+from hmavel.month import compose_months
 from hmavel.resolution import taper_variance
 
 #: Variance of the taper, cells squared: errors are alike over some four cells.
@@ -97,6 +99,44 @@ def test_shares_of_noise_are_those_of_a_simulation():
     rho, kappa = coupling.noise_shares(2.0, V)
     assert around[inside].var() == pytest.approx(rho, rel=0.1)
     assert (around * noise)[inside].mean() == pytest.approx(kappa, rel=0.1)
+
+
+def level_error(true, v, sigma, missing):
+    """Return the rms of a cell's mean over its stated error, for a stack of pairs."""
+    weight = 1 / sigma**2
+    mean = (weight * v).sum(axis=0) / weight.sum(axis=0)
+    return np.sqrt(np.mean((mean - true) ** 2 / (1 / weight.sum(axis=0) + missing**2)))
+
+
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_a_cells_mean_is_known_no_better_than_before(seed):
+    rng = np.random.default_rng(seed)
+    years = rng.choice([16, 32, 48, 96, 368.0], SHAPE[0])[:, None, None] / 365.25
+    sigma = np.broadcast_to(0.8 / years, SHAPE).copy()
+    found, error = coupling.couple(
+        5 + sigma * correlated(rng), sigma, radius=2.0, correlation_variance=V
+    )
+    assert level_error(5, found, error, 0.0) > 2  # as the pairs alone would have it
+    missing = coupling.missing_of_level(sigma, error)
+    # Means of some 900 cells that err alike over windows scatter by a tenth.
+    assert level_error(5, found, error, missing) == pytest.approx(1.0, abs=0.2)
+
+
+def test_months_get_the_error_that_they_share():
+    day = np.datetime64("2020-01-05") + 16 * np.arange(24)
+    v, sigma = np.full((23, 1, 2), 50.0), np.full((23, 1, 2), 5.0)
+    made = compose_months(v, sigma, day[:-1], day[1:], summary=derived.summary, covariance=True)
+    level = np.array([[3.0, 0.0]])
+    wide = _with_level(made, level)
+    whole = made.covariance + level**2
+    np.testing.assert_allclose(wide.sigma**2, np.einsum("iirc->irc", whole), rtol=1e-9)
+    np.testing.assert_allclose(
+        wide.next_correlation[:-1] * wide.sigma[:-1] * wide.sigma[1:],
+        np.einsum("iirc->irc", whole[:-1, 1:]), rtol=1e-9,
+    )  # fmt: skip
+    again = derived.summary(replace(made, covariance=whole))
+    for name in ("annual_sigma", "climatology_sigma", "anomaly_sigma", "wave_covariance"):
+        np.testing.assert_allclose(wide.summary[name], again[name], rtol=1e-6, atol=1e-9)
 
 
 def test_what_cannot_be_coupled_is_refused():

@@ -248,3 +248,18 @@ def test_pairs_that_contradict_each_other_widen_the_error():
     calm, wild = (compose_months(x, sigma, start, end) for x in (v, torn))
     assert np.median(wild.sigma) > 3 * np.median(calm.sigma)
     assert abs(np.mean(wild.v) - 70) < 15
+
+
+@pytest.mark.parametrize(
+    ("method", "size", "sigma"),
+    [
+        ("gp", 1.0, 1e-12),
+        ("gp", 1.0, np.logspace(-6, 6, 200)),
+        ("gp", 1e30, 20.0),
+        ("smooth", 1.0, 1e-12),
+    ],
+)
+def test_numbers_too_far_apart_to_solve_are_said_to_be(method, size, sigma):
+    sim = nw.simulate(["season"], 5001, pairs=200, last="2018-01-01")
+    with pytest.raises(ValueError, match="orders of magnitude"):
+        compose_months(size * sim.v[:, 0], sigma, sim.start, sim.end, method=method)

@@ -117,6 +117,31 @@ def noise_shares(radius: float, correlation_variance: float) -> tuple[float, flo
     return float(kernel @ between @ kernel) ** 2, float(kernel @ between[reach]) ** 2
 
 
+def missing_of_level(sigma: FloatArray, coupled: FloatArray) -> FloatArray:
+    """Return what the coupled errors leave out of the error of a cell's mean, 1 sigma, m/yr.
+
+    Cells' means are not coupled: they are known as well as before, and no better, whatever
+    the coupled pairs' errors add up to.
+
+    Parameters
+    ----------
+    sigma, coupled
+        Errors before and after, (pairs, ...), NaN = missing.
+
+    Returns
+    -------
+    (...) array
+        To be added in quadrature to each month: all have it in common. 0 where there is no
+        pair.
+    """
+
+    def variance(error: FloatArray) -> FloatArray:
+        weight = np.nansum(1.0 / np.square(error.astype(np.float64)), axis=0)
+        return np.where(weight > 0, 1.0 / np.where(weight > 0, weight, 1.0), 0.0)
+
+    return np.asarray(np.sqrt(np.maximum(variance(sigma) - variance(coupled), 0.0)))
+
+
 def _robust_mean(v: FloatArray, level: FloatArray, seen: BoolArray) -> FloatArray:
     """Return the weighted mean over pairs of each cell, without what is far from the median."""
     values = np.where(seen, v, np.nan)

@@ -10,7 +10,7 @@ import numpy as np
 from hmavel import __version__, derived, state
 from hmavel._types import days_between, years_between
 from hmavel.config import as_json, product_options
-from hmavel.coupling import couple
+from hmavel.coupling import couple, missing_of_level
 from hmavel.figures_floor import floor_figure
 from hmavel.glacier_floor import FIGURE as FLOOR_FIGURE
 from hmavel.glacier_floor import RECORD as FLOOR
@@ -97,13 +97,15 @@ def compose_glacier(
             alone = stack[f"sigma_{axis}"]
             if other is None:  # theirs state the match's error, so far as is known
                 alone = match_part(alone, scene_sigma, years)
-            velocity, alone = _coupled(stack[axis], alone, site, config)
+            velocity, error = _coupled(stack[axis], alone, site, config)
             on_ice = compose_months(
-                velocity, alone, start, end, months=months,
+                velocity, error, start, end, months=months,
                 method=config.months.method, scene_sigma=scene_sigma,
                 smoothness=config.months.smoothness, jobs=jobs,
                 summary=derived.summary if wants_derived else None,
             )
+            if config.months.coupling_m:
+                on_ice = _with_level(on_ice, missing_of_level(alone, error))
             composed[axis] = _spread(on_ice, site.ice)
         floor: FloorResult | None = None
         if wants_derived:
@@ -196,6 +198,23 @@ def _coupled(
     )  # fmt: skip
     found, error = (on_grid[:, site.ice][:, None] for on_grid in coupled)
     return found, error
+
+
+def _with_level(months: Months, level: FloatArray) -> Months:
+    """Add an error that all months of a cell have in common, ``level`` (1, cells), m/yr."""
+    sigma = np.hypot(months.sigma, level)
+    following = np.full_like(sigma, np.nan)
+    both = months.next_correlation[:-1] * months.sigma[:-1] * months.sigma[1:] + level**2
+    following[:-1] = both / (sigma[:-1] * sigma[1:])
+    summary = dict(months.summary)
+    for name in ("annual_sigma", "climatology_sigma"):
+        if name in summary:
+            summary[name] = np.hypot(summary[name], level)
+    if "wave_covariance" in summary:
+        spread = summary["wave_covariance"].copy()
+        spread[0, 0] += level**2
+        summary["wave_covariance"] = spread
+    return replace(months, sigma=sigma, next_correlation=following, summary=summary)
 
 
 def _spread(months: Months, ice: BoolArray) -> Months:

@@ -229,22 +229,24 @@ def compose_months(
         wanted = network.months
     offset = (wanted - network.months[0]).astype(int)
     there = np.flatnonzero((offset >= 0) & (offset < len(network.months)))
-    if scene_sigma == "learn":
-        scene_sigma = shared_error(network, v2, sigma2)
-    scenes = scene_errors(network, scene_sigma or 0.0)
-    shared = Shared(
-        network,
-        method,
-        scenes,
-        scene_errors(network, scene_sigma or 0.0, shared=False),
-        smoothness=smoothness,
-        keep=offset[there],
-        covariance=covariance or summary is not None,
-    )
     if isinstance(hyperparameters, Hyperparameters):
         hyperparameters = (hyperparameters,)
     fixed = None if hyperparameters is None else tuple(hyperparameters)
-    shared = learn(shared, v2, sigma2, fixed)
+    try:
+        if scene_sigma == "learn":
+            scene_sigma = shared_error(network, v2, sigma2)
+        shared = Shared(
+            network,
+            method,
+            scene_errors(network, scene_sigma or 0.0),
+            scene_errors(network, scene_sigma or 0.0, shared=False),
+            smoothness=smoothness,
+            keep=offset[there],
+            covariance=covariance or summary is not None,
+        )
+        shared = learn(shared, v2, sigma2, fixed)
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        raise ValueError(_too_far_apart(v2, sigma2)) from error
     out = BlockMonths.blank(len(wanted), v2.shape[1], covariance)
     made = _fill(out, _Work(shared, summary, wanted, there, covariance), v2, sigma2, jobs)
     return _shaped(out, wanted, shape, method, shared, summary=made)
@@ -294,6 +296,17 @@ def _sigma_like(sigma: ArrayLike, v: FloatArray) -> FloatArray:
                 "set it to NaN to leave the pair out"
             )
     return full
+
+
+def _too_far_apart(v: FloatArray, sigma: FloatArray) -> str:
+    """Say that numbers lie too far apart for the solve, and which."""
+    seen = np.isfinite(v) & np.isfinite(sigma)
+    return (
+        "month sigma: expected errors within some six orders of magnitude of each other and of "
+        f"the velocities, got {sigma[seen].min():.3g} to {sigma[seen].max():.3g} m/yr for "
+        f"velocities up to {np.abs(v[seen]).max():.3g} m/yr; look at the units, or set the "
+        "odd ones to NaN"
+    )
 
 
 def _used_pairs(v: FloatArray, sigma: FloatArray) -> NDArray[np.bool_]:

@@ -198,7 +198,9 @@ def _factorised(
     part = blas.dtrmm(1.0 / f2, root, c.matrix, lower=1, trans_a=1)
     inner = blas.dtrmm(1.0, root, part, side=1, lower=1)
     inner.T.reshape(-1)[:: len(inner) + 1] += 1.0
-    factor, _ = lapack.dpotrf(inner, lower=1, overwrite_a=1, clean=0)
+    factor, info = lapack.dpotrf(inner, lower=1, overwrite_a=1, clean=0)
+    if info:
+        raise linalg.LinAlgError(f"a bad pivot in row {info} of what the pairs say of months")
     told = blas.dtrsv(factor, blas.dtrmv(root, c.vector, lower=1, trans=1), lower=1) / f2
     log_det = 2 * np.log(factor.diagonal()).sum() + c.log_det + c.count * np.log(f2)
     return float(0.5 * (c.square / f2 - told @ told + log_det)), part, factor, told

@@ -8,7 +8,7 @@ its pairs are most probable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -41,9 +41,16 @@ _STARTS = ((1.0, 1.0, 0.9), (30.0, 3.0, 0.9), (30.0, 3.0, 0.2), (3.0, 100.0, 0.9
 _BURST = np.array([np.log(3.0), 0.0, np.log(0.05)])
 _BURST_SPREAD = np.array([1.0, 1.0, 0.5])
 #: Log evidence that the burst must bring.
-_BURST_PRICE = 5.5
+_BURST_PRICE = 3.5
+#: Log evidence that a short speed-up must bring over a round season: where the pairs leave
+#: part of the year unseen, noise makes either as likely, and the former costs thrice as much
+#: where it is not there.
+_SHORT_PRICE = 3.5
 #: Log evidence that the clocks together must bring.
-_CLOCK_PRICE = 1.2
+_CLOCK_PRICE = 3.0
+#: Season and event, m/yr, that are as good as none, and the log evidence that more of either
+#: must bring: below its summit the evidence is flat, so that the summit is noise's as a rule.
+_QUIET_SEASON, _QUIET_EVENT, _QUIET_PRICE = 1.2, 0.3, 1.0
 #: Log evidence that another class must bring.
 _CLASS_PRICE = 12.0
 _MOST_CLASSES = 4
@@ -85,13 +92,17 @@ def learn_classes(
         replace(TYPICAL, level=level, season=season, event=event, shape=shape)
         for season, event, shape in _STARTS
     ]
-    single = [min((_climb([k], h, months) for h in starts), key=_value)[1] for k in known]
+    single = [
+        _Single(i, *found)
+        for i, cell in enumerate(known)
+        for found in _by_shape([_climb([cell], h, months) for h in starts])
+    ]
     member = _sort_into_classes(known, single, months)
 
     classes = []
     for label in np.unique(member)[np.argsort(-np.unique(member, return_counts=True)[1])]:
         inside = np.flatnonzero(member == label)
-        h = single[label]
+        h = single[label].prior
         if len(inside) > 1:
             h = _climb([known[i] for i in inside], h, months)[1]
         classes.append(_refined(network, [cells[i] for i in inside], scenes, h))
@@ -112,12 +123,26 @@ def _refined(
     known = [information(cell, scenes, prior.design, unresolved) for cell in cells]
     plain, even = _climb(known, h, network.months)
     paced, uneven = _climb(known, even, network.months, clocks=True)
-    value, best = (paced, uneven) if plain - paced > _CLOCK_PRICE else (plain, even)
-    start = _likeliest_burst(known, even, network.months)
-    sudden, burst = _climb(known, start, network.months, clocks=True, burst=True)
+    clocks = plain - paced > _CLOCK_PRICE
+    value, best = (paced, uneven) if clocks else (plain, even)
+    start = _likeliest_burst(known, best, network.months)
+    sudden, burst = _climb(known, start, network.months, clocks=clocks, burst=True)
     if value - sudden > _BURST_PRICE:
         best = burst
-    return _calibrated(network, cells, scenes, best)
+    return _calibrated(network, cells, scenes, _quieted(known, best, network.months))
+
+
+def _quieted(
+    cells: Sequence[Information], h: Hyperparameters, months: TimeArray
+) -> Hyperparameters:
+    """Lower season, event or both to almost nothing where the pairs hardly mind."""
+    season, event = min(_QUIET_SEASON, h.season), min(_QUIET_EVENT, h.event)
+    most = float(misfits(cells, h, months).sum()) + _QUIET_PRICE
+    for quiet in (replace(h, season=season, event=event), replace(h, season=season),
+                  replace(h, event=event)):  # fmt: skip
+        if float(misfits(cells, quiet, months).sum()) < most:
+            return quiet
+    return h
 
 
 def _calibrated(
@@ -199,14 +224,15 @@ def learn_scene_sigma(
 def _likeliest_burst(
     cells: Sequence[Information], h: Hyperparameters, months: TimeArray
 ) -> Hyperparameters:
-    """Try a burst in every half month: the evidence has a summit for each."""
+    """Try a burst in every half month: the evidence has a summit for each.
+
+    Its season is short: a round one would make each year's burst the same but for its size.
+    """
     size, _, width = np.exp(_BURST)
+    season, shape = 0.5 * h.season, min(_SHAPES)
     tries = [
-        replace(
-            h, shape=shape, season=0.5 * h.season, burst=size, burst_at=time, burst_width=width
-        )
+        replace(h, shape=shape, season=season, burst=size, burst_at=time, burst_width=width)
         for time in (np.arange(SEASON_STEPS) + 0.5) / SEASON_STEPS
-        for shape in _SHAPES
     ]
     return min(tries, key=lambda one: float(misfits(cells, one, months).sum()))
 
@@ -218,20 +244,44 @@ def _trimmed(cell: Cell) -> Cell:
     return Cell(cell.pairs[some], cell.d[some], cell.variance[some], cell.weight[some])
 
 
+@dataclass(frozen=True)
+class _Single:
+    """A prior that was learnt from one cell."""
+
+    cell: int
+    cost: float  #: minus its log evidence there, and what its numbers cost
+    prior: Hyperparameters
+
+
+def _by_shape(
+    found: Sequence[tuple[float, Hyperparameters]],
+) -> list[tuple[float, Hyperparameters]]:
+    """Keep the likeliest round season and the likeliest short one of what was found."""
+    kinds = ([one for one in found if _is_short(one[1]) == short] for short in (False, True))
+    return [min(of_kind, key=_value) for of_kind in kinds if of_kind]
+
+
+def _is_short(h: Hyperparameters) -> bool:
+    """Whether a season is a short speed-up rather than round."""
+    return _nearest_shape(h) == min(_SHAPES)
+
+
+def _nearest_shape(h: Hyperparameters) -> float:
+    """Return that of the two medians of the season's shape that holds for ``h``."""
+    return min(_SHAPES, key=lambda shape: abs(np.log(shape / h.shape)))
+
+
 def _sort_into_classes(
-    known: Sequence[Information],
-    single: Sequence[Hyperparameters],
-    months: TimeArray,
+    known: Sequence[Information], single: Sequence[_Single], months: TimeArray
 ) -> NDArray[np.intp]:
     """Choose few of the cells' own priors that serve all cells; return each cell's choice."""
-    count = len(known)
-    if count == 1:
-        return np.zeros(1, dtype=np.intp)
-    score = -np.array([misfits(known, h, months) for h in single]).T
-    chosen = [int(np.argmax(score.sum(axis=0)))]
-    while len(chosen) < min(_MOST_CLASSES, count):
+    score = -np.array([misfits(known, one.prior, months) for one in single]).T
+    price = [one.cost + score[one.cell, k] for k, one in enumerate(single)]
+    price += _SHORT_PRICE * np.array([_is_short(one.prior) for one in single])
+    chosen = [int(np.argmax(score.sum(axis=0) - price))]
+    while len(chosen) < min(_MOST_CLASSES, len(known)):
         best = score[:, chosen].max(axis=1)
-        gain = np.maximum(score - best[:, None], 0.0).sum(axis=0)
+        gain = np.maximum(score - best[:, None], 0.0).sum(axis=0) - price
         if gain.max() < _CLASS_PRICE:
             break
         chosen.append(int(np.argmax(gain)))
@@ -256,8 +306,7 @@ def _climb(
     ``clocks`` sets the paces free as well, ``burst`` the three numbers of the burst.
     """
     n = len(months)
-    nearest = min(_SHAPES, key=lambda shape: abs(np.log(shape / start.shape)))
-    typical, k = replace(TYPICAL, shape=nearest).log, len(SPREAD)
+    typical, k = replace(TYPICAL, shape=_nearest_shape(start)).log, len(SPREAD)
     season_root, event_root = _pace_root(SEASON_STEPS, 24, circular=True), _pace_root(n, 12)
     if start.event_from is not None:
         # Later clocks are counted from where the first ones stand.
