@@ -627,3 +627,15 @@ def test_where_has_the_shape_of_the_nodes():
     image = np.random.default_rng(0).normal(size=(96, 96))
     with pytest.raises(ValueError, match="correlate where: expected the nodes' shape"):
         correlate(image, image, where=np.ones((3, 3), bool))
+
+
+def test_nodes_without_data_are_named_without_a_search():
+    """The reference's window stays where it is: what misses there misses wherever one looks."""
+    a, b = scene(seed=51)
+    a[:100] = np.nan
+    a[100:, :60] = 65535
+    d = correlate(a, b, coarse=64)
+    missing = d.row < 100 - 16
+    assert (d.quality[missing] == Quality.NO_DATA).all()
+    full = (d.row > 100 + 16)[:, None] & (d.col < 60 - 16)[None, :]
+    assert (d.quality[full] == Quality.SATURATED).all()

@@ -347,6 +347,28 @@ static int see_holes(const job *j, ptrdiff_t i, int n)
     return sum != 0;
 }
 
+/* Too little of the node's own fine window of the reference is there? It stays where it is,
+ * wherever a search would go: no need to search. Sets the quality. */
+static int hopeless(const job *j, ptrdiff_t i)
+{
+    const int n = j->fine.n;
+    const ptrdiff_t cols = j->images->cols;
+    const float *a = j->images->reference + (j->row[j->first + i] - n / 2) * cols +
+                     j->col[j->first + i] - n / 2;
+    int seen = 0, full = 0;
+    for (int y = 0; y < n; y++, a += cols)
+        for (int x = 0; x < n; x++) {
+            seen += a[x] - a[x] == 0;
+            full += a[x] == INFINITY;
+        }
+    const float least = j->opt->min_valid * (float)(n * n) - 0.5f;
+    if ((float)seen >= least)
+        return 0;
+    j->nodes[i].quality =
+        full && (float)(seen + full) >= least ? HMK_NODE_SATURATED : HMK_NODE_NO_DATA;
+    return 1;
+}
+
 static int nodes_fit(const job *j, ptrdiff_t count)
 {
     int n = j->coarse.n > j->fine.n ? j->coarse.n : j->fine.n;
@@ -422,6 +444,8 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
         start(&j, &j.nodes[i], guess_row[first + i], guess_col[first + i]);
         j.nodes[i].holes = see_holes(&j, i, j.nodes[i].next == PEAK ? options->coarse
                                                                      : options->fine);
+        if (j.nodes[i].holes && hopeless(&j, i))
+            j.nodes[i].next = DONE;
     }
     run_pass(&j, count, FIT);  /* where a guess is there */
     run_pass(&j, count, PEAK); /* where none is, or it was refused */
