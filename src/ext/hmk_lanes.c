@@ -670,14 +670,16 @@ static inline void newton(const sums *t, int n, vec *row, vec *col)
 
 /* The coherent share of the curvature, from that of the value, sum W cos psi / sum W: less, since
  * what drowns in noise first are high wave numbers, the more so the steeper the spectrum. `even`
- * is (sum W)^2 / (N sum W^2): 1 for a flat one. */
-static inline vec share_of_curvature(vec share, vec even)
+ * is (sum W)^2 / (N sum W^2): 1 for a flat one. Less so where the weights leave out already what
+ * has drowned (`gained`). */
+static inline vec share_of_curvature(vec share, vec even, int gained)
 {
+    const float least = gained ? 0.20f : 0.17f, rise = gained ? 0.88f : 0.62f;
     HMK_PER_LANE(float) s[HMK_MAX_LANES];
     HMK_PER_LANE(float) e[HMK_MAX_LANES];
     store(s, share), store(e, even);
     for (int l = 0; l < HMK_LANES; l++)
-        s[l] = powf(s[l], 1.0f / (0.17f + 0.62f * e[l]));
+        s[l] = powf(s[l], 1.0f / (least + rise * e[l]));
     return load(s);
 }
 
@@ -750,7 +752,8 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
     else
         store(out->evidence, evidence_of(k, swc));
     vec even = sw * sw / vmax((float)(2 * top * top) * k->squares, tiny);
-    vec part = share_of_curvature(share, even), by_row, by_col;
+    const int gained = win->gain && win->gain[0] != 1; /* all are 1 where only evidence counts */
+    vec part = share_of_curvature(share, even, gained), by_row, by_col;
     vec rr = steadied(hrr, part * mrr, jrr, total, k->inflation, &by_row);
     vec cc = steadied(hcc, part * mcc, jcc, total, k->inflation, &by_col);
     vec rc = hrc * vroot(by_row * by_col); /* of no sign in the mean */

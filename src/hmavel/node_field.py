@@ -553,17 +553,20 @@ def with_strain(d: Displacement, centre: float, *, step: float) -> Displacement:
 
     The texture that decides a match lies somewhere about the middle of its window, ``centre``
     px from it (1 sigma, per axis): times the change of the displacement, px per px, that is an
-    error which the window itself does not show. Changes are those over four steps.
+    error which the window itself does not show. Changes are those to two nodes on either side,
+    the lesser of both: beside a jump nothing changes steadily.
     """
     if centre == 0 or min(d.drow.shape) < 5:
         return d
-    reach = np.float32(centre / (4 * step))
+    reach = np.float32(centre / (2 * step))
     sigma = []
     for value, of in ((d.drow, d.sigma_row), (d.dcol, d.sigma_col)):
         more = np.zeros(value.shape, np.float32)
         for axis in (0, 1):
             x, m = np.moveaxis(value, axis, 0), np.moveaxis(more, axis, 0)
-            change = reach * (x[4:] - x[:-4])
-            m[2:-2] += np.where(np.isfinite(change), change * change, np.float32(0))
+            over = x[2:] - x[:-2]
+            before, after = over[:-2], over[2:]
+            square = np.minimum(before * before, after * after)
+            m[2:-2] += np.where(before * after > 0, reach * reach * square, np.float32(0))
         sigma.append(np.sqrt(of * of + more))
     return replace(d, sigma_row=sigma[0], sigma_col=sigma[1])
