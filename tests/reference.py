@@ -150,7 +150,7 @@ def coarse_shift(s: Spectrum) -> tuple[int, int]:
 def correlate_node(
     reference: Array, secondary: Array, row: float, col: float, *,
     window: int = 32, coarse: int = 64, last_taper: float = 0.25, fine_taper: float = 0.5,
-    coarse_taper: float = 0.35, weight: str = "half", robust: int = 2, rewindow: int = 50,
+    coarse_taper: float = 0.35, weight: str = "half", robust: int = 1, rewindow: int = 50,
     settled: float = 1e-6,
 ) -> tuple[float, float, float, float]:  # fmt: skip
     """Return (drow, dcol, coherence, snr) of the node with effective centre (row, col)."""

@@ -50,7 +50,7 @@ def images(draw: st.DrawFn):
 @FEW
 @given(
     images(), SIDES, st.sampled_from([0, 1, 2]), st.integers(1, 40),
-    st.sampled_from([None, 0, 1, 7, 40]), st.sampled_from(["white", "half", "cross"]),
+    st.sampled_from([None, 0, 1, 7, 40]), st.sampled_from(["white", "half", "cross", "noise"]),
     st.booleans(), st.integers(0, 5), st.integers(0, 3),
 )  # fmt: skip
 def test_anything_gives_numbers_that_are_good_or_none(

@@ -34,8 +34,8 @@ def measure(scale: Scale, engines: list[Engine]) -> dict[str, Any]:
     sun = [scenes.moved_sun(s, SHAPE) for s in seeds]
     real = _real_pair()
     rows: dict[str, Any] = {}
-    tapers = (0.15, 0.25, 0.35, 0.5)
-    for weight, taper, robust in product(("white", "half", "cross"), tapers, (0, 2)):
+    tapers = (0.1, 0.15, 0.25, 0.5)
+    for weight, taper, robust in product(("white", "half", "cross", "noise"), tapers, (0, 1)):
         asked = FEW_BINS if weight == "cross" else {}
         s = Settings(weight=weight, last_taper=taper, robust=robust, **asked)
         row: dict[str, Any] = {}

@@ -120,11 +120,50 @@ def instruction_sets():
     return names
 
 
+cdef int read_options(dict options, const float[::1] gain, hmk.hmk_options *opt) except -1:
+    """Fill in the C record; ``gain`` must outlive it."""
+    opt[0].coarse = options["coarse"]
+    opt[0].fine = options["fine"]
+    opt[0].half_row = options["half_row"]
+    opt[0].half_col = options["half_col"]
+    opt[0].reach = options["reach"]
+    opt[0].coarse_beta = options["coarse_beta"]
+    opt[0].fine_beta = options["fine_beta"]
+    opt[0].last_beta = options["last_beta"]
+    opt[0].weight = options["weight"]
+    opt[0].robust = options["robust"]
+    opt[0].rewindow = options["rewindow"]
+    opt[0].settled = options["settled"]
+    opt[0].settled_sigmas = options["settled_sigmas"]
+    opt[0].min_valid = options["min_valid"]
+    opt[0].min_evidence = options["min_evidence"]
+    opt[0].known_evidence = options["known_evidence"]
+    opt[0].guess_evidence = options["guess_evidence"]
+    opt[0].unpin = options["unpin"]
+    opt[0].max_second = options["max_second"]
+    opt[0].sigma_scale = options["sigma_scale"]
+    opt[0].sigma_floor = options["sigma_floor"]
+    opt[0].fftw_only = options["fftw_only"]
+    opt[0].gain = NULL if gain is None else &gain[0]
+    return 0
+
+
+cdef const hmk.hmk_kernels *kernels_of(instruction_set) except NULL:
+    cdef bytes name = b"" if instruction_set is None else instruction_set.encode()
+    cdef const hmk.hmk_kernels *kernels = hmk.hmk_kernels_for(
+        NULL if instruction_set is None else <const char *>name)
+    if kernels == NULL:
+        raise ValueError(f"correlate: expected an instruction set of {instruction_sets()}, "
+                         f"got {instruction_set!r}; leave it to the program (None)")
+    return kernels
+
+
 def correlate(const float[:, ::1] reference, const float[:, ::1] secondary,
               const int32_t[::1] row, const int32_t[::1] col,
               const float[::1] guess_row, const float[::1] guess_col, dict options,
               float[:, ::1] out, uint8_t[::1] quality,
-              Py_ssize_t first, Py_ssize_t last, instruction_set=None):
+              Py_ssize_t first, Py_ssize_t last, instruction_set=None,
+              const float[::1] gain=None):
     """Correlate nodes ``first`` to ``last - 1``; see ``hmk_correlate.h``. Return a status.
 
     ``out`` has one row per result: drow, dcol, sigma_row, sigma_col, snr, coherence, evidence.
@@ -133,43 +172,39 @@ def correlate(const float[:, ::1] reference, const float[:, ::1] secondary,
     images.reference, images.secondary = &reference[0, 0], &secondary[0, 0]
     images.rows, images.cols = reference.shape[0], reference.shape[1]
     cdef hmk.hmk_options opt
-    opt.coarse = options["coarse"]
-    opt.fine = options["fine"]
-    opt.half_row = options["half_row"]
-    opt.half_col = options["half_col"]
-    opt.reach = options["reach"]
-    opt.coarse_beta = options["coarse_beta"]
-    opt.fine_beta = options["fine_beta"]
-    opt.last_beta = options["last_beta"]
-    opt.weight = options["weight"]
-    opt.robust = options["robust"]
-    opt.rewindow = options["rewindow"]
-    opt.settled = options["settled"]
-    opt.settled_sigmas = options["settled_sigmas"]
-    opt.min_valid = options["min_valid"]
-    opt.min_evidence = options["min_evidence"]
-    opt.known_evidence = options["known_evidence"]
-    opt.guess_evidence = options["guess_evidence"]
-    opt.unpin = options["unpin"]
-    opt.max_second = options["max_second"]
-    opt.sigma_scale = options["sigma_scale"]
-    opt.sigma_floor = options["sigma_floor"]
-    opt.fftw_only = options["fftw_only"]
+    read_options(options, gain, &opt)
     cdef hmk.hmk_result result
     result.drow, result.dcol = &out[0, 0], &out[1, 0]
     result.sigma_row, result.sigma_col = &out[2, 0], &out[3, 0]
     result.snr, result.coherence, result.evidence = &out[4, 0], &out[5, 0], &out[6, 0]
     result.quality = &quality[0]
-    cdef bytes name = b"" if instruction_set is None else instruction_set.encode()
-    cdef const hmk.hmk_kernels *kernels = hmk.hmk_kernels_for(
-        NULL if instruction_set is None else <const char *>name)
-    if kernels == NULL:
-        raise ValueError(f"correlate: expected an instruction set of {instruction_sets()}, "
-                         f"got {instruction_set!r}; leave it to the program (None)")
+    cdef const hmk.hmk_kernels *kernels = kernels_of(instruction_set)
     cdef hmk.hmk_status status
     with nogil:
         status = hmk.hmk_correlate(kernels, &images, &opt, &row[0], &col[0],
                                    &guess_row[0], &guess_col[0], first, last, &result)
+    return <int>status
+
+
+def coherence(const float[:, ::1] reference, const float[:, ::1] secondary,
+              const int32_t[::1] row, const int32_t[::1] col,
+              const float[::1] guess_row, const float[::1] guess_col, dict options,
+              float[:, :, ::1] out, instruction_set=None):
+    """Sum the nodes' spectra over rings of wave numbers; see ``hmk_coherence``. Return a status.
+
+    ``out`` is (3, nodes, bands): coherent part, power of the reference, of the secondary.
+    """
+    cdef hmk.hmk_images images
+    images.reference, images.secondary = &reference[0, 0], &secondary[0, 0]
+    images.rows, images.cols = reference.shape[0], reference.shape[1]
+    cdef hmk.hmk_options opt
+    read_options(options, None, &opt)
+    cdef const hmk.hmk_kernels *kernels = kernels_of(instruction_set)
+    cdef hmk.hmk_status status
+    with nogil:
+        status = hmk.hmk_coherence(kernels, &images, &opt, &row[0], &col[0], &guess_row[0],
+                                   &guess_col[0], row.shape[0], <int>out.shape[2],
+                                   &out[0, 0, 0], &out[1, 0, 0], &out[2, 0, 0])
     return <int>status
 
 

@@ -64,6 +64,7 @@ cdef extern from "hmk_correlate.h" nogil:
         float sigma_scale
         float sigma_floor
         int fftw_only
+        const float *gain
 
     ctypedef struct hmk_result:
         float *drow
@@ -80,6 +81,11 @@ cdef extern from "hmk_correlate.h" nogil:
                              const int32_t *col, const float *guess_row,
                              const float *guess_col, ptrdiff_t first, ptrdiff_t last,
                              const hmk_result *result)
+    hmk_status hmk_coherence(const hmk_kernels *kernels, const hmk_images *images,
+                             const hmk_options *options, const int32_t *row,
+                             const int32_t *col, const float *guess_row,
+                             const float *guess_col, ptrdiff_t count, int bands,
+                             float *coherent, float *power_a, float *power_b)
 
 
 cdef extern from "hmk_isolated.h" nogil:

@@ -44,6 +44,9 @@ enum { MAX_RELOCATIONS = 8 };
 /* A guess that the fit moves further than this, in pixels, was none. */
 static const float TRUSTED_GUESS = 0.75f;
 
+/* Of the power spectrum of most textures, k^-SLOPE; see `pinned` in docs/method.md. */
+#define SLOPE 2.4f
+
 static hmk_status window_of(const job *j, int n, float beta, int weight, int robust,
                             hmk_window *win)
 {
@@ -58,6 +61,7 @@ static hmk_status window_of(const job *j, int n, float beta, int weight, int rob
                         .centre_col = 0.5f * (float)(n - o->half_col),
                         .inflation = (1 - 93.0f / 64 * beta) /
                                      ((1 - 1.25f * beta) * (1 - 1.25f * beta)),
+                        .pinned = SLOPE / (16 * beta * (1 - 1.25f * beta)),
                         .weight = (hmk_weight)weight,
                         .robust = robust,
                         .fft = NULL};
@@ -345,6 +349,28 @@ static int see_holes(const job *j, ptrdiff_t i, int n)
     return sum != 0;
 }
 
+/* Too little of the node's own fine window of the reference is there? It stays where it is,
+ * wherever a search would go: no need to search. Sets the quality. */
+static int hopeless(const job *j, ptrdiff_t i)
+{
+    const int n = j->fine.n;
+    const ptrdiff_t cols = j->images->cols;
+    const float *a = j->images->reference + (j->row[j->first + i] - n / 2) * cols +
+                     j->col[j->first + i] - n / 2;
+    int seen = 0, full = 0;
+    for (int y = 0; y < n; y++, a += cols)
+        for (int x = 0; x < n; x++) {
+            seen += a[x] - a[x] == 0;
+            full += a[x] == INFINITY;
+        }
+    const float least = j->opt->min_valid * (float)(n * n) - 0.5f;
+    if ((float)seen >= least)
+        return 0;
+    j->nodes[i].quality =
+        full && (float)(seen + full) >= least ? HMK_NODE_SATURATED : HMK_NODE_NO_DATA;
+    return 1;
+}
+
 static int nodes_fit(const job *j, ptrdiff_t count)
 {
     int n = j->coarse.n > j->fine.n ? j->coarse.n : j->fine.n;
@@ -400,6 +426,7 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
         goto done;
     j.fine.steps = 3; /* from up to half a pixel off */
     j.last.steps = options->rewindow ? 1 : 3; /* a new window follows */
+    j.last.gain = options->gain;
     status = options->reach < 0 ? HMK_BAD_OPTION : nodes_fit(&j, count) ? HMK_OK : HMK_BAD_NODE;
     if (status || count <= 0)
         goto done;
@@ -420,6 +447,8 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
         start(&j, &j.nodes[i], guess_row[first + i], guess_col[first + i]);
         j.nodes[i].holes = see_holes(&j, i, j.nodes[i].next == PEAK ? options->coarse
                                                                      : options->fine);
+        if (j.nodes[i].holes && hopeless(&j, i))
+            j.nodes[i].next = DONE;
     }
     run_pass(&j, count, FIT);  /* where a guess is there */
     run_pass(&j, count, PEAK); /* where none is, or it was refused */
@@ -436,5 +465,66 @@ done:
     hmk_free(j.scratch);
     free(j.nodes);
     free(j.queue);
+    return status;
+}
+
+/* ---- coherence by wave number ----------------------------------------------------------- */
+
+static void add_bands(const job *j, const hmk_bands *found, int l, int bands, float *coherent,
+                      float *power_a, float *power_b)
+{
+    const hmk_patch *patch = &found->patch;
+    const float least = fminf(patch->valid_reference[l], patch->valid_secondary[l]);
+    const int seen = least >= j->opt->min_valid && patch->texture[l] != 0;
+    for (int b = 0; b < bands; b++) {
+        coherent[b] = seen ? found->coherent[b][l] : 0;
+        power_a[b] = seen ? found->power_a[b][l] : 0;
+        power_b[b] = seen ? found->power_b[b][l] : 0;
+    }
+}
+
+hmk_status hmk_coherence(const hmk_kernels *kernels, const hmk_images *images,
+                         const hmk_options *options, const int32_t *row, const int32_t *col,
+                         const float *guess_row, const float *guess_col, ptrdiff_t count,
+                         int bands, float *coherent, float *power_a, float *power_b)
+{
+    job j = {.kernels = kernels, .images = images, .opt = options, .row = row, .col = col};
+    const int n = options->fine, lanes = kernels->lanes;
+    hmk_bands *found = NULL;
+    hmk_status status =
+        window_of(&j, n, options->last_beta, HMK_WEIGHT_HALF, 0, &j.last);
+    if (status)
+        goto done;
+    j.last.steps = 3;
+    status = bands < 0 || bands > HMK_MAX_BANDS ? HMK_BAD_OPTION
+             : nodes_fit(&j, count)             ? HMK_OK
+                                                : HMK_BAD_NODE;
+    if (status || count <= 0)
+        goto done;
+    j.scratch = hmk_alloc(kernels->scratch(n) * sizeof *j.scratch);
+    j.nodes = calloc((size_t)count, sizeof *j.nodes);
+    found = hmk_alloc(sizeof *found);
+    status = j.scratch && j.nodes && found ? HMK_OK : HMK_NO_MEMORY;
+    if (status)
+        goto done;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        start(&j, &j.nodes[i], guess_row[i], guess_col[i]);
+        if (!within_reach(&j, &j.nodes[i]))
+            j.nodes[i].row = j.nodes[i].col = 0;
+    }
+    hmk_batch batch = {.stride = images->cols};
+    for (ptrdiff_t i = 0; i < count; i += lanes) {
+        const int used = count - i < lanes ? (int)(count - i) : lanes;
+        for (int l = 0; l < lanes; l++)
+            aim(&j, n, i + (l < used ? l : 0), &batch, l);
+        kernels->bands(&j.last, &batch, j.scratch, found);
+        for (int l = 0; l < used; l++)
+            add_bands(&j, found, l, bands, coherent + (i + l) * bands,
+                      power_a + (i + l) * bands, power_b + (i + l) * bands);
+    }
+done:
+    hmk_free(found);
+    hmk_free(j.scratch);
+    free(j.nodes);
     return status;
 }

@@ -37,6 +37,8 @@ typedef struct {
     float sigma_scale;     /* calibration of the predicted sigma */
     float sigma_floor;     /* px, added in quadrature */
     int fftw_only;         /* 1: do not use the kernels' own transforms (tests, benchmarks) */
+    const float *gain;     /* (n/2-1, n/2-1, 2, 3): see hmk_window, for (k_col, k_row, +-k_row) of
+                            * the fine window, in its last passes; or NULL */
 } hmk_options;
 
 /* Where the results of n nodes go; arrays owned by the caller, all of length n. */
@@ -53,5 +55,14 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
                          const hmk_options *options, const int32_t *row, const int32_t *col,
                          const float *guess_row, const float *guess_col, ptrdiff_t first,
                          ptrdiff_t last, const hmk_result *result);
+
+/* Coherence by wave number of `count` nodes near known displacements (guess_row, guess_col), all
+ * finite: of each node `bands` sums over rings of the last pass's window, see hmk_lanes.h, in
+ * arrays (count, bands) owned by the caller. Nodes that have too little data or no texture get
+ * zeros. */
+hmk_status hmk_coherence(const hmk_kernels *kernels, const hmk_images *images,
+                         const hmk_options *options, const int32_t *row, const int32_t *col,
+                         const float *guess_row, const float *guess_col, ptrdiff_t count,
+                         int bands, float *coherent, float *power_a, float *power_b);
 
 #endif

@@ -201,17 +201,20 @@ static inline void newton(const sums *t, int n, vec *row, vec *col)
 #define CURVATURE_TAIL 2.5f
 #define WRAPPED 0.12f
 #define WRAPPED_HALF 0.45f
+#define PINNED_MOST 0.6f
 
 /* The coherent share of the curvature, from that of the value, sum W cos psi / sum W: less, since
  * what drowns in noise first are high wave numbers, the more so the steeper the spectrum. `even`
- * is (sum W)^2 / (N sum W^2): 1 for a flat one. */
-static inline vec share_of_curvature(vec share, vec even)
+ * is (sum W)^2 / (N sum W^2): 1 for a flat one. Less so where the weights leave out already what
+ * has drowned (`gained`). */
+static inline vec share_of_curvature(vec share, vec even, int gained)
 {
+    const float least = gained ? 0.20f : 0.17f, rise = gained ? 0.88f : 0.62f;
     HMK_PER_LANE(float) s[HMK_MAX_LANES];
     HMK_PER_LANE(float) e[HMK_MAX_LANES];
     store(s, share), store(e, even);
     for (int l = 0; l < HMK_LANES; l++)
-        s[l] = powf(s[l], 1.0f / (0.17f + 0.62f * e[l]));
+        s[l] = powf(s[l], 1.0f / (least + rise * e[l]));
     return load(s);
 }
 
@@ -238,7 +241,8 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
     vec sw = splat(0), swc = splat(0), sv = splat(0), total = splat(0);
     vec jrr = splat(0), jrc = splat(0), jcc = splat(0);
     vec hrr = splat(0), hrc = splat(0), hcc = splat(0), mrr = splat(0), mcc = splat(0);
-    const float *bin = k->bins;
+    vec heard = splat(0);
+    const float *bin = k->bins, *gain = win->gain;
     for (int c = 0; c < top; c++) {
         vec cx = load(k->ec_re + c * HMK_LANES), cy = load(k->ec_im + c * HMK_LANES);
         vec c0 = splat(0), c1 = splat(0), c2 = splat(0), m0 = splat(0), m2 = splat(0);
@@ -251,7 +255,11 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
                 vec a = load(bin + Q_RE), b = load(bin + Q_IM), iw = load(bin + INV_W), wc, ws;
                 vec w = (a * a + b * b) * iw;
                 turned(a, b, cx, cy, x, y, side, &wc, &ws);
-                vec f = trust(wc * iw, round);
+                vec cosine = wc * iw, f = trust(cosine, round);
+                if (gain) {
+                    heard += gain[2] * cosine;
+                    gain += 3;
+                }
                 vec fc = f * wc, fs = f * ws, j = ws * ws;
                 vec k1 = side ? -kr : kr, k2 = kr * kr;
                 m0 += w, m2 += k2 * w, sv += f * w;
@@ -274,9 +282,13 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
     const vec share = vmin(vmax(swc / vmax(sw, tiny), splat(0.05f)), splat(1));
     store(out->coherence, 0.5f + 0.5f * swc / vmax(sw, tiny));
     store(out->snr, 0.5f + 0.5f * t.value / vmax(sv, tiny));
-    store(out->evidence, evidence_of(k, swc));
+    if (gain) /* the bins' own cosines: a few strong ones do not outvote all others */
+        store(out->evidence, heard / k->inflation);
+    else
+        store(out->evidence, evidence_of(k, swc));
     vec even = sw * sw / vmax((float)(2 * top * top) * k->squares, tiny);
-    vec part = share_of_curvature(share, even), by_row, by_col;
+    const int gained = win->gain && win->gain[0] != 1; /* all are 1 where only evidence counts */
+    vec part = share_of_curvature(share, even, gained), by_row, by_col;
     vec rr = steadied(hrr, part * mrr, jrr, total, k->inflation, &by_row);
     vec cc = steadied(hcc, part * mcc, jcc, total, k->inflation, &by_col);
     vec rc = hrc * vroot(by_row * by_col); /* of no sign in the mean */
@@ -284,7 +296,11 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
     vec a = cc * inv, b = -rc * inv, c = rr * inv; /* H^-1 */
     vec q = share * (1.0f / WRAPPED_HALF);
     q = q * q * q;
+    /* At rest the taper has followed the fit, error and all: a fit that shows 1 - b of what is
+     * left of a shift rests where its own error is 1 / (1 - b) times as large. */
+    vec pinned = win->pinned * vmax(swc, tiny) / vmax(rr + cc, tiny);
     vec grown = k->inflation * (1.0f + WRAPPED / (1.0f + q * q));
+    grown /= 1.0f - vmin(pinned, splat(PINNED_MOST));
     vec px2 = (float)((double)n * n / (4 * M_PI * M_PI)) * grown * grown;
     store(out->var_row, px2 * (a * a * jrr + 2.0f * a * b * jrc + b * b * jcc));
     store(out->var_col, px2 * (b * b * jrr + 2.0f * b * c * jrc + c * c * jcc));
@@ -320,12 +336,67 @@ static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, 
     if (full) { /* the last step is small: the match is judged where it begins */
         turn_to(&k, n, row, col);
         t = robust == 0   ? judge(win, &k, 0, out)
+            : robust == 1 ? judge(win, &k, 1, out)
             : robust == 2 ? judge(win, &k, 2, out)
                           : judge(win, &k, robust, out);
         newton(&t, n, &row, &col);
     } else
         store(out->evidence, evidence_of(&k, t.value));
     store(out->row, row), store(out->col, col);
+}
+
+/* ---- coherence by wave number ----------------------------------------------------------- */
+
+static inline void add(float *to, vec x)
+{
+    store(to, load(to) + x);
+}
+
+static void kernel_bands(const hmk_window *win, const hmk_batch *batch, float *scratch,
+                         hmk_bands *out)
+{
+    const int n = win->n, top = n / 2 - 1;
+    work k = lay_out(n, scratch);
+    vec power = load_windows(win, batch, &k, &out->patch);
+    cross_spectrum(win, &k, power);
+    vec row = load(batch->shift_row), col = load(batch->shift_col);
+    for (int i = 0; i < win->steps; i++) {
+        turn_to(&k, n, row, col);
+        sums t = correlation(&k, n);
+        newton(&t, n, &row, &col);
+    }
+    turn_to(&k, n, row, col);
+    for (int b = 0; b < HMK_MAX_BANDS; b++) {
+        store(out->coherent[b], splat(0));
+        store(out->power_a[b], splat(0)), store(out->power_b[b], splat(0));
+    }
+    for (int c = 0; c < top; c++) {
+        column(win, &k, c, k.a_re, k.a_im);
+        const float *minus_re = k.a_re, *minus_im = k.a_im;
+        if (c > 0) {
+            column(win, &k, n - c, k.b_re, k.b_im);
+            minus_re = k.b_re, minus_im = k.b_im;
+        }
+        const vec cx = load(k.ec_re + c * HMK_LANES), cy = load(k.ec_im + c * HMK_LANES);
+        for (int r = 0; r < top; r++)
+            for (int side = 0; side < 2; side++) {
+                if (c == 0 ? side == 1 || r == 0 : side == 1 && r == 0)
+                    continue; /* the mean, and what the other half plane repeats */
+                const int at = (side ? n - r : r) * HMK_LANES;
+                const int opposite = r == 0 ? 0 : (side ? r : n - r) * HMK_LANES;
+                vec p = load(k.a_re + at), q = load(k.a_im + at);
+                vec s = load(minus_re + opposite), t = load(minus_im + opposite);
+                vec plus = p * p + q * q, minus = s * s + t * t, cosine, sine;
+                vec x = load(k.er_re + r * HMK_LANES), y = load(k.er_im + r * HMK_LANES);
+                turned(0.5f * (p * t + q * s), 0.25f * (plus - minus), cx, cy, x, y, side,
+                       &cosine, &sine);
+                const int b = (int)(sqrtf((float)(r * r + c * c)) + 0.5f);
+                const vec cross = 2.0f * (p * s - q * t);
+                add(out->coherent[b], cosine);
+                add(out->power_a[b], 0.25f * (plus + minus + cross));
+                add(out->power_b[b], 0.25f * (plus + minus - cross));
+            }
+    }
 }
 
 /* ---- what this build offers ------------------------------------------------------------ */
@@ -349,4 +420,5 @@ const hmk_kernels PASTE(hmk_kernels_, HMK_ISA) = {
     .own_fft = own_fft,
     .peak = kernel_peak,
     .fit = kernel_fit,
+    .bands = kernel_bands,
 };

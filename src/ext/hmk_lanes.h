@@ -40,9 +40,14 @@ typedef struct {
     float centre_row; /* centre of the taper in window pixels: n/2 or (n-1)/2 */
     float centre_col;
     float inflation;  /* noise of neighbouring bins that the taper ties together: see below */
+    float pinned;     /* share of a shift that the taper hides, of a bin at |k| = 1 */
     hmk_weight weight;
     int steps;       /* Newton's steps of a fit before the robust rounds */
     int robust;      /* rounds of robust reweighting in a full fit */
+    /* What is known of each bin beforehand, three numbers in the bins' order: a factor of W, its
+     * inverse, and what its cosine counts as evidence (0 where a bin is not used, half the sum
+     * of their squares 1). NULL: 1, 1, and W made so. */
+    const float *gain;
     const void *fft; /* plan for (n, lanes); NULL when the kernel's own transform serves */
 } hmk_window;
 
@@ -87,6 +92,17 @@ typedef struct {
     HMK_PER_LANE(float) var_col[HMK_MAX_LANES];
 } hmk_fit;
 
+/* How coherent two windows are at which wave number: sums over rings of bins, of radius
+ * b - 1/2 to b + 1/2. */
+enum { HMK_MAX_BANDS = 192 };
+typedef struct {
+    hmk_patch patch;
+    /* sum of Re(C exp(-i omega d)) at the shift d that fits; of |A|^2; of |B|^2 */
+    HMK_PER_LANE(float) coherent[HMK_MAX_BANDS][HMK_MAX_LANES];
+    HMK_PER_LANE(float) power_a[HMK_MAX_BANDS][HMK_MAX_LANES];
+    HMK_PER_LANE(float) power_b[HMK_MAX_BANDS][HMK_MAX_LANES];
+} hmk_bands;
+
 typedef struct {
     const char *name; /* "sse2", "avx2", "avx512", "neon", "generic" */
     int lanes;
@@ -99,6 +115,7 @@ typedef struct {
     /* full = 1: the whole fit with its quality; 0: a quick look without reweighting, which gives
      * shift, evidence and patch only */
     void (*fit)(const hmk_window *, const hmk_batch *, int full, float *scratch, hmk_fit *);
+    void (*bands)(const hmk_window *, const hmk_batch *, float *scratch, hmk_bands *);
 } hmk_kernels;
 
 /* The kernels of this build, widest first; NULL-terminated. */

@@ -71,6 +71,7 @@ static void cross_spectrum(const hmk_window *win, work *k, vec power)
     least = least * least;
     vec squares = splat(0);
     float *bin = k->bins;
+    const float *gain = win->gain;
     for (int c = 0; c < top; c++) {
         column(win, k, c, k->a_re, k->a_im);
         const float *minus_re = k->a_re, *minus_im = k->a_im;
@@ -89,6 +90,10 @@ static void cross_spectrum(const hmk_window *win, work *k, vec power)
                     re = 0.5f * (p * t + q * s);
                     im = 0.25f * ((p * p + q * q) - (s * s + t * t));
                     weigh(win->weight, re, im, least, &re, &im, &iw);
+                }
+                if (gain) {
+                    re *= gain[0], im *= gain[0], iw *= gain[1];
+                    gain += 3;
                 }
                 squares += re * re + im * im;
                 store(bin + Q_RE, re), store(bin + Q_IM, im), store(bin + INV_W, iw);

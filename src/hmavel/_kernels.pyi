@@ -33,6 +33,18 @@ def correlate(
     first: int,
     last: int,
     instruction_set: str | None = None,
+    gain: NDArray[np.float32] | None = None,
+) -> int: ...
+def coherence(
+    reference: NDArray[np.float32],
+    secondary: NDArray[np.float32],
+    row: NDArray[np.int32],
+    col: NDArray[np.int32],
+    guess_row: NDArray[np.float32],
+    guess_col: NDArray[np.float32],
+    options: dict[str, Any],
+    out: NDArray[np.float32],
+    instruction_set: str | None = None,
 ) -> int: ...
 def median_test(
     u: NDArray[np.float32],

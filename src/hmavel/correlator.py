@@ -13,7 +13,14 @@ import numpy as np
 from hmavel import _fftw
 from hmavel._types import Displacement, Quality
 from hmavel.frame import Frame, Image, extent
-from hmavel.node_field import DEFAULT, WEIGHTS, NodeField, Settings, without_outliers
+from hmavel.node_field import (
+    DEFAULT,
+    WEIGHTS,
+    NodeField,
+    Settings,
+    with_strain,
+    without_outliers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,6 +186,7 @@ def correlate_images(
         return found
     spacing = float(row[1] - row[0]) if len(row) > 1 else float(step)
     kept = without_outliers(found, settings, window=window, step=spacing, threads=threads)
+    kept = with_strain(kept, settings.sigma_centre, step=spacing)
     return kept if wanted is None else kept.rejected(~wanted, Quality.OUTSIDE)
 
 
@@ -321,6 +329,9 @@ def _options(
         "coarse": coarse,
         "reach": reach,
         "weight": WEIGHTS[settings.weight],
+        "likely": settings.weight == "noise",
+        "drowned": settings.weight == "noise"
+        or (settings.weight == "half" and settings.drowned),
         "coarse_beta": settings.coarse_taper,
         "fine_beta": settings.fine_taper,
         "last_beta": settings.last_taper,

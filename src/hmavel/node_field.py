@@ -7,6 +7,7 @@ whole does not believe.
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,7 @@ from scipy import ndimage
 from hmavel import _kernels
 from hmavel._types import Displacement, Quality
 from hmavel.frame import Frame, Part, overlap
+from hmavel.noise_weights import NoiseWeights, band_count
 from hmavel.strip_threads import STATUS, check, in_threads, pipeline
 
 if TYPE_CHECKING:
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
     from hmavel._types import BoolArray
 
 __all__ = [
-    "DEFAULT", "STATUS", "WEIGHTS", "NodeField", "Settings", "without_outliers",
+    "DEFAULT", "STATUS", "WEIGHTS", "NodeField", "Settings", "with_strain", "without_outliers",
 ]  # fmt: skip
 
-WEIGHTS = {"white": 0, "half": 1, "cross": 2}
+#: What the kernel is told; "noise" is what tiles make of "cross", see noise_weights.
+WEIGHTS = {"white": 0, "half": 1, "cross": 2, "noise": 1}
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,9 @@ class Settings:
     coarse_taper: float = 0.35  #: share of the coarse window that falls off at each end
     fine_taper: float = 0.5  #: the same for the fine window; 0.5 = Hann
     last_taper: float = 0.25  #: the same for the re-windowed passes
-    weight: str = "half"  #: frequency weights: "white", "half" or "cross"
-    robust: int = 2  #: rounds of robust reweighting
+    weight: str = "half"  #: frequency weights: "white", "half", "cross" or "noise"
+    drowned: bool = True  #: with "half": less weight to wave numbers that noise has drowned
+    robust: int = 1  #: rounds of robust reweighting
     rewindow: int = 4  #: passes with the sub-pixel shifted window, at most; 0 = one pass in all
     settled: float = 0.005  #: px; re-windowing ends when a fit moves the window less
     settled_sigmas: float = 2.0  #: or by less than so many of its own standard deviations
@@ -57,7 +61,8 @@ class Settings:
     max_shared: float = 0.4  #: refuse a match whose window shows a neighbour's as well as this
     min_share: float = 0.6  #: ... or, beside one, whose cosine falls below this of the others'
     sigma_scale: float = 0.9  #: calibration of the predicted sigma
-    sigma_floor: float = 0.001  #: px; what interpolation and rounding leave
+    sigma_floor: float = 0.0007  #: px; what interpolation and rounding leave
+    sigma_centre: float = 0.2  #: px; how well a window's own centre of texture is known
     max_median: float = 4.0  #: normalised median test: refuse above
     max_step: float = 2.0  #: px; neighbours that differ by more do not hang together
     min_clump: float = 1.25  #: refuse clumps of good nodes smaller than this many fine windows
@@ -96,6 +101,7 @@ class NodeField:
     pad: int  #: pixels around a node that the kernel may look at
     instruction_set: str | None
     threads: int
+    noise: NoiseWeights | None = None  #: what has been learnt of the pair's noise
 
     @property
     def apart(self) -> int:
@@ -154,7 +160,9 @@ class NodeField:
         coarse = bool(self.options["coarse"])
         leading = [_SCOUTS * self.apart, self.apart] if coarse else []
         levels = _levels(where, leading)
-        strips = self._strips(max(leading, default=1))
+        noise = self._noise_weights(max(leading, default=0))
+        strips = self._strips(max([*leading, noise.rows if noise else 1]))
+        told = replace(self, noise=noise)
         cols = self._span(self.col, 0, len(self.col))
         parts: dict[int, Part] = {}
 
@@ -167,14 +175,67 @@ class NodeField:
                 guess = _between_seeds(out[:2], leading[level - 1], first, last)
             part = parts[k] if level < len(leading) else parts.pop(k)
             i, j = np.nonzero(levels[level][first:last])
-            self._measure(part, i + first, j, guess[:, i, j], out, quality)
+            guess = guess[:, i, j]
+            i += first
+            if noise and level == min(1, len(leading)):
+                told._learn_noise(part, i, j, guess)
+            elif noise and level == 2:
+                # Where too few scouts agreed, seeds have found something by now.
+                m, n = np.nonzero(levels[1][first:last] & np.isfinite(out[0, first:last]))
+                m += first
+                new = ~np.isin(noise.tile(m, n), list(noise.known))
+                told._learn_noise(part, m[new], n[new], out[:2, m[new], n[new]])
+            (self if coarse and level == 0 else told)._measure(part, i, j, guess, out, quality)
+            if noise and coarse and level == len(leading):
+                # Scouts went before anything was known; nothing follows them any more.
+                i, j = np.nonzero(levels[0][first:last] & np.isfinite(out[0, first:last]))
+                i += first
+                known = np.isin(noise.tile(i, j), list(noise.gains))
+                i, j = i[known], j[known]
+                told._measure(part, i, j, out[:2, i, j], out, quality)
 
         pipeline([partial(measure, level) for level in range(len(levels))], len(strips),
                  self.threads)  # fmt: skip
         if coarse:
-            self._grow(where, out, quality)
-        self._refuse_shared(out, quality)
+            told._grow(where, out, quality)
+        told._refuse_shared(out, quality)
         return out, quality
+
+    def _noise_weights(self, rows: int) -> NoiseWeights | None:
+        """Return tiles of as many rows of nodes, by default of four windows, or None."""
+        window = int(self.options["fine"])
+        if not self.options["drowned"] or window < _LEAST_TOLD:
+            return None
+        if not rows:
+            step = int(self.row[1] - self.row[0]) if len(self.row) > 1 else window
+            rows = max(1, 4 * window // step)
+        cols = _TILE * rows
+        across = -(-len(self.col) // cols)
+        return NoiseWeights(rows, cols, across, window, self.options["likely"])
+
+    def _learn_noise(
+        self, part: Part, i: NDArray[np.intp], j: NDArray[np.intp], guess: NDArray[np.float32]
+    ) -> None:
+        """Look at some nodes of each tile of a strip, near their guesses (2, n)."""
+        known = np.flatnonzero(np.isfinite(guess).all(axis=0))
+        if not known.size or self.noise is None:
+            return
+        known = known[self.noise.samples(i[known], j[known])]
+        i, j, guess = i[known], j[known], guess[:, known]
+        sums = np.empty((3, i.size, band_count(int(self.options["fine"]))), np.float32)
+        status = _kernels.coherence(
+            part.a, part.b, *self._places(part, i, j),
+            np.ascontiguousarray(guess[0]), np.ascontiguousarray(guess[1]),
+            self.options, sums, self.instruction_set,
+        )  # fmt: skip
+        check(status)
+        self.noise.learn(i, j, sums)
+
+    def _places(
+        self, part: Part, i: NDArray[np.intp], j: NDArray[np.intp]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        row, col = self.row[i] - part.row, self.col[j] - part.col
+        return row.astype(np.int32), col.astype(np.int32)
 
     def _strips(self, apart: int) -> list[tuple[int, int]]:
         """Cut the rows of nodes where a row of seeds begins; return first and end of each."""
@@ -211,14 +272,29 @@ class NodeField:
             return
         found = np.full((7, i.size), np.nan, np.float32)
         why = np.full(i.size, Quality.OUTSIDE, np.uint8)
-        status = _kernels.correlate(
-            part.a, part.b,
-            (self.row[i] - part.row).astype(np.int32),
-            (self.col[j] - part.col).astype(np.int32),
-            np.ascontiguousarray(guess[0]), np.ascontiguousarray(guess[1]),
-            self.options, found, why, 0, i.size, self.instruction_set,
-        )  # fmt: skip
-        check(status)
+        runs: list[tuple[int, int, NDArray[np.float32] | None]] = [(0, i.size, None)]
+        if self.noise is not None and self.noise.gains:
+            tile = self.noise.tile(i, j)
+            order = np.argsort(tile, kind="stable")
+            i, j, guess, tile = i[order], j[order], guess[:, order], tile[order]
+            edges = [0, *(np.flatnonzero(np.diff(tile)) + 1).tolist(), i.size]
+            runs = [
+                (a, b, self.noise.gains.get(int(tile[a])))
+                for a, b in itertools.pairwise(edges)
+            ]
+        row, col = self._places(part, i, j)
+        guess = np.ascontiguousarray(guess)
+        options = self.options
+        if options["likely"]:
+            likely = options | {"weight": WEIGHTS["cross"]}
+        for first, last, gain in runs:
+            if options["likely"]:
+                options = self.options if gain is None else likely
+            status = _kernels.correlate(
+                part.a, part.b, row, col, guess[0], guess[1], options, found, why, first, last,
+                self.instruction_set, gain,
+            )  # fmt: skip
+            check(status)
         if better:
             good = why == Quality.GOOD
             i, j, found, why = i[good], j[good], found[:, good], why[good]
@@ -299,7 +375,7 @@ class NodeField:
             return
         inner = {"coarse": 0, "fine": fine, "guess_evidence": -np.inf}
         half, why = np.full_like(out, np.nan), np.full(shared.shape, Quality.OUTSIDE, np.uint8)
-        replace(self, options=self.options | inner)._measure_blocks(
+        replace(self, options=self.options | inner, noise=None)._measure_blocks(
             i, j, out[:2, i, j], half, why
         )
         apart = np.hypot(*(half[:2] - out[:2]))
@@ -381,6 +457,12 @@ def _within(where: BoolArray, apart: int) -> BoolArray:
     """Return the nodes of which one of ``where`` is at most ``apart`` away."""
     return where if where.all() else np.asarray(ndimage.maximum_filter(where, 2 * apart + 1))
 
+
+#: Smaller windows have too few rings to tell noise from texture.
+_LEAST_TOLD = 16
+
+#: Tiles, in which the noise is learnt, are so many times as wide as high.
+_TILE = 4
 
 #: Of the seeds along rows and columns, one in so many searches before the others.
 _SCOUTS = 4
@@ -471,3 +553,27 @@ def without_outliers(
     parent, size = np.empty(u.shape, np.int32), np.empty(u.shape, np.int32)
     check(_kernels.clump_sizes(u, v, settings.max_step, parent, size))
     return kept.rejected(good & (size < least), Quality.ISOLATED)
+
+
+def with_strain(d: Displacement, centre: float, *, step: float) -> Displacement:
+    """Add to sigma what a steady strain leaves of not knowing where a window's match sits.
+
+    The texture that decides a match lies somewhere about the middle of its window, ``centre``
+    px from it (1 sigma, per axis): times the change of the displacement, px per px, that is an
+    error which the window itself does not show. Changes are those to two nodes on either side,
+    the lesser of both: beside a jump nothing changes steadily.
+    """
+    if centre == 0 or min(d.drow.shape) < 5:
+        return d
+    reach = np.float32(centre / (2 * step))
+    sigma = []
+    for value, of in ((d.drow, d.sigma_row), (d.dcol, d.sigma_col)):
+        more = np.zeros(value.shape, np.float32)
+        for axis in (0, 1):
+            x, m = np.moveaxis(value, axis, 0), np.moveaxis(more, axis, 0)
+            over = x[2:] - x[:-2]
+            before, after = over[:-2], over[2:]
+            square = np.minimum(before * before, after * after)
+            m[2:-2] += np.where(before * after > 0, reach * reach * square, np.float32(0))
+        sigma.append(np.sqrt(of * of + more))
+    return replace(d, sigma_row=sigma[0], sigma_col=sigma[1])

@@ -30,10 +30,14 @@ class Correlate(Stage):
         None, "Search limit per axis; not set = half the coarse window.", "px (15 m)",
         example=32, ge=0, le=4096,
     )
-    weight: Literal["white", "half", "cross"] = option(
-        "half", "Weights of the frequencies: the cross-spectrum's amplitude to the 0, 1/2 or 1."
+    weight: Literal["white", "half", "cross", "noise"] = option(
+        "half", "Weights of the frequencies: the cross-spectrum's amplitude to the 0, 1/2, 1; "
+        "noise = those of maximum likelihood under the noise that the pair shows."
     )
-    robust: int = option(2, "Rounds of robust reweighting.", ge=0, le=10)
+    drowned: bool = option(
+        True, "With half: less weight to frequencies that noise or the sun has spoilt."
+    )
+    robust: int = option(1, "Rounds of robust reweighting.", ge=0, le=10)
     last_taper: float = option(
         0.25, "Share of the window that tapers off at each end in the last passes.",
         gt=0, le=0.5,

@@ -1,0 +1,155 @@
+"""Which wave numbers a pair still shares, tile by tile, and the weights that follow from it.
+
+Noise drowns high wave numbers first, a moved sun spoils low ones. One window says too vaguely
+how much is left of which; windows of a tile say it together (docs/method.md, "Noise").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["SAMPLES", "NoiseWeights", "band_count"]
+
+#: Nodes of a tile whose windows are looked at, and the fewest that say something.
+SAMPLES, _LEAST = 16, 4
+#: Rings whose coherence is lower than this count as if it were this.
+_FLOOR = 0.05
+#: A tile where no ring is more coherent than this shows no match: it has no say.
+_BLIND = 0.3
+#: Where all are more coherent than this the weights would hardly change.
+_CLEAR = 0.6
+#: Spectra of power that fall faster, k^-s, keep their weights: what noise leaves of smooth snow
+#: are a few long waves, of which the taper hides much, and sigma does not know how much.
+_STEEP = 3.2
+#: Radii that the slope is taken from: below, a window shows its taper; above, noise.
+_SLOPE_FROM, _SLOPE_TO = 2, 6
+#: Rings are smoothed over so many bins (standard deviation): low ones hold few.
+_SMOOTH = 0.8
+
+
+def band_count(window: int) -> int:
+    """Count the rings of bins of a window: radius 0 to the corner of its half plane."""
+    return int(np.hypot(window // 2 - 2, window // 2 - 2) + 0.5) + 1
+
+
+@dataclass(frozen=True)
+class _Rings:
+    """The rings of a window, from radius 1, and its bins in the kernel's order."""
+
+    count: NDArray[np.float64]  #: bins of each ring
+    smooth: NDArray[np.float64]  #: (rings, rings): neighbours by distance and number of bins
+    low: NDArray[np.intp]  #: of each bin the ring below ...
+    part: NDArray[np.float64]  #: ... and how far it lies above that
+    used: NDArray[np.float64]  #: 0 for the mean and for what the other half plane repeats
+    fall: NDArray[np.float64]  #: (rings,): makes the slope of a line of ring values in ln k
+
+    def slope(self, power: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return s of the spectrum k^-s nearest to sums of power over rings."""
+        level = np.log(np.maximum(power / self.count, 1e-30))
+        return np.asarray(-(level * self.fall).sum(axis=1))
+
+    def smoothed(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Smooth (tiles, rings) along the rings."""
+        return np.asarray((x[:, None, :] * self.smooth).sum(axis=2))
+
+    def at_bins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Interpolate (tiles, rings) to the bins."""
+        return np.asarray((1 - self.part) * x[:, self.low] + self.part * x[:, self.low + 1])
+
+
+@cache
+def _rings(window: int) -> _Rings:
+    top = window // 2 - 1
+    k = np.arange(top)
+    radius = np.repeat(np.hypot(k[:, None], k[None, :]).ravel(), 2)
+    used = np.ones((top, top, 2))
+    used[:, 0, 1] = used[0, :, 1] = used[0, 0, 0] = 0.0
+    which = (radius + 0.5).astype(int)
+    count = np.zeros(band_count(window))
+    np.add.at(count, which, used.ravel())
+    count = count[1:]
+    rings = np.arange(1, len(count) + 1)
+    near = np.exp(-0.5 * ((rings[:, None] - rings[None, :]) / _SMOOTH) ** 2) * count
+    at = np.clip(radius, 1, len(count)) - 1
+    low = np.minimum(at.astype(int), len(count) - 2)
+    between = (rings >= _SLOPE_FROM) & (rings <= _SLOPE_TO)
+    fall = np.where(between, np.log(rings) - np.log(rings[between]).mean(), 0.0)
+    fall /= max(float((fall**2).sum()), 1e-30)
+    near /= near.sum(axis=1, keepdims=True)
+    return _Rings(count, near, low, at - low, used.ravel(), fall)
+
+
+@dataclass(frozen=True)
+class NoiseWeights:
+    """Gains of the tiles of a lattice, learnt strip by strip.
+
+    A tile's rows lie in one strip, so what is learnt does not depend on strips or threads.
+    """
+
+    rows: int  #: nodes of a tile along rows
+    cols: int
+    across: int  #: tiles side by side
+    window: int
+    likely: bool  #: weights of maximum likelihood, else half-whitening less what is drowned
+    #: of a tile, for each bin: factor of its weight, the inverse, what its cosine counts
+    gains: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    known: set[int] = field(default_factory=set)  #: tiles that enough was seen of
+
+    def tile(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the tile of each node (i, j)."""
+        return (i // self.rows) * self.across + j // self.cols
+
+    def samples(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Choose among nodes (i, j) up to ``SAMPLES`` of each tile, evenly."""
+        tile = self.tile(i, j)
+        order = np.argsort(tile, kind="stable")
+        runs = np.split(order, np.flatnonzero(np.diff(tile[order])) + 1)
+        return np.concatenate(
+            [r[np.linspace(0, r.size - 1, min(r.size, SAMPLES)).astype(int)] for r in runs]
+        )
+
+    def learn(
+        self, i: NDArray[np.intp], j: NDArray[np.intp], sums: NDArray[np.float32]
+    ) -> None:
+        """Learn the tiles of nodes (i, j), sorted by tile, from their sums over rings.
+
+        ``sums`` is (3, nodes, bands): the coherent part of the cross-spectrum, the power of
+        either window.
+        """
+        scale = np.sqrt(sums[1].sum(axis=1) * sums[2].sum(axis=1))
+        seen = scale > 0  # else no data, or no texture
+        tiles, place = np.unique(self.tile(i, j)[seen], return_inverse=True)
+        enough = np.bincount(place, minlength=len(tiles)) >= _LEAST
+        if not enough.any():
+            return
+        self.known.update(tiles[enough].tolist())
+        # Each window counts alike, however strong its contrast.
+        first = np.flatnonzero(np.diff(place, prepend=-1))
+        of_tile = np.add.reduceat(sums[:, seen, 1:] / scale[seen, None], first, axis=1)
+        coherent = of_tile[0, enough].astype(np.float64)
+        power = np.sqrt(of_tile[1, enough] * of_tile[2, enough]).astype(np.float64)
+        rings = _rings(self.window)
+        c = rings.smoothed(coherent / np.maximum(power, 1e-30))
+        says = (c.max(axis=1) >= _BLIND) & (self.likely | (c.min(axis=1) <= _CLEAR))
+        if not says.any():
+            return
+        c, coherent, power = np.clip(c[says], _FLOOR, 0.9999), coherent[says], power[says]
+        gain, plain = c, np.ones_like(c)
+        if self.likely:
+            level = rings.smoothed(np.log(np.maximum(power / rings.count, 1e-30)))
+            level = np.exp(level - level[:, :1])
+            gain, plain = c / (level * (1 - c**2)), 1 / np.sqrt(level)
+        steep = rings.slope(coherent) > _STEEP
+        gain = rings.at_bins(np.where(steep[:, None], plain, gain))
+        heard = rings.at_bins(c) * rings.used
+        heard *= np.sqrt(2 / (heard**2).sum(axis=1, keepdims=True))
+        tables = np.stack([gain, 1 / gain, heard], axis=2).astype(np.float32)
+        for tile, table in zip(tiles[enough][says].tolist(), tables, strict=True):
+            self.gains[tile] = table.ravel()

@@ -1,0 +1,146 @@
+"""What tiles learn of a pair's noise: against sums made slowly, and for what it is good."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference as twin
+
+from hmavel import _fftw, _kernels
+from hmavel.correlator import Settings, _options, correlate
+from hmavel.frame import Frame, Image
+from hmavel.noise_weights import NoiseWeights, band_count
+from hmavel.simulate import shifted_pair
+
+INNER = np.s_[6:-6, 6:-6]
+NOISE = Settings(weight="noise", robust=0, last_taper=0.1)
+
+
+def errors(d, drow, dcol):
+    return np.stack([d.drow[INNER] - drow, d.dcol[INNER] - dcol])
+
+
+def slow_sums(a, b, row, col, shift, n=32, beta=0.25):
+    """Coherent part and power of both windows over rings, one node, in float64."""
+    first = int(row - n // 2), int(col - n // 2)
+    valid = np.ones((n, n), bool)
+    windows = [
+        twin.tapered(x, valid, first, n, (n / 2, n / 2), s, beta)
+        for x, s in ((a, (0.0, 0.0)), (b, shift))
+    ]
+    s = twin.spectrum(*windows, "half")
+    d, _, _ = twin.fit(s, shift, 0)
+    kr, kc, use = twin.bins(n)
+    fa, fb = (np.fft.fft2(w)[use] for w in windows)
+    turned = fa * np.conj(fb) * np.exp(-2j * np.pi / n * (kr[use] * d[0] + kc[use] * d[1]))
+    ring = (np.hypot(kr, kc)[use] + 0.5).astype(int)
+    parts = turned.real, np.abs(fa) ** 2, np.abs(fb) ** 2
+    return np.stack([np.bincount(ring, x, band_count(n)) for x in parts])
+
+
+@pytest.mark.parametrize("fftw_only", [False, True])
+@pytest.mark.parametrize("isa", [None, *list(_kernels.instruction_sets())[1:]])
+def test_sums_over_rings_equal_slow_ones(isa, fftw_only):
+    _fftw.ready()
+    p = shifted_pair(0.3, -0.2, seed=3, shape=(128, 128), noise=0.3)
+    frame = Frame(Image(p.reference), Image(p.secondary), (0, 0), (128, 128))
+    part = frame.part((0, 128), (0, 128))
+    places = [np.array([x, y], np.int32) for x, y in ((60, 64), (58, 70))]
+    guess = [np.full(2, x, np.float32) for x in (0.3, -0.2)]
+    options = _options(Settings(fftw_only=fftw_only), 32, 64, np.arange(2), np.arange(2), 32)
+    sums = np.empty((3, 2, band_count(32)), np.float32)
+    assert _kernels.coherence(part.a, part.b, *places, *guess, options, sums, isa) == 0
+    for node in range(2):
+        slow = slow_sums(
+            part.a.astype(float), part.b.astype(float),
+            places[0][node], places[1][node], (0.3, -0.2),
+        )  # fmt: skip
+        # Single precision, and three Newton steps where the twin takes all.
+        np.testing.assert_allclose(sums[:, node], slow, rtol=2e-4, atol=2e-5 * slow.max())
+
+
+def test_coherence_of_known_noise_comes_back():
+    """White noise in white texture: every ring has the coherence S / (S + n)."""
+    rng = np.random.default_rng(0)
+    bands, nodes = band_count(32), 16
+    count = np.arange(bands)
+    a, b = np.ones((2, nodes, bands)) * count
+    coherent = 0.5 * count * np.ones((nodes, 1)) + 0.01 * rng.standard_normal((nodes, bands))
+    w = NoiseWeights(16, 128, 1, 32, likely=False)
+    i = np.zeros(nodes, int)
+    w.learn(i, i, np.stack([coherent, a, b]).astype(np.float32))
+    gain, inverse, heard = w.gains[0].reshape(-1, 3).T
+    assert gain == pytest.approx(0.5, abs=0.01)
+    assert gain * inverse == pytest.approx(1, abs=1e-5)
+    assert (heard**2).sum() == pytest.approx(2, rel=1e-4)
+    # The half plane without its mean: what the kernel leaves out counts as nothing.
+    assert (heard == 0).sum() == 15 + 15 - 1 + 1
+
+
+@pytest.mark.parametrize("seed", [81, 82])
+def test_what_noise_has_drowned_does_not_disturb(seed):
+    p = shifted_pair(1.3, -0.6, seed=seed, texture="pan", noise=0.3)
+    found = {}
+    for name, s in (("all", Settings(drowned=False)), ("less", Settings()), ("most", NOISE)):
+        d = correlate(p.reference, p.secondary, settings=s)
+        e = errors(d, 1.3, -0.6)
+        assert d.good[INNER].mean() > 0.99
+        found[name] = np.sqrt(np.nanmean(e**2))
+    # 2.9, 1.5 and 1.2 bounds of Cramér and Rao on other seeds.
+    assert found["less"] < 0.7 * found["all"]
+    assert found["most"] < 0.55 * found["all"]
+
+
+def test_clear_pairs_stay_as_they_are():
+    p = shifted_pair(1.3, -0.6, seed=83, noise=0.02)
+    one, other = (
+        correlate(p.reference, p.secondary, settings=Settings(drowned=x)) for x in (True, False)
+    )
+    np.testing.assert_array_equal(one.drow, other.drow)
+
+
+def test_unrelated_images_are_refused_with_weights_of_noise_too():
+    a = shifted_pair(0, 0, seed=84, shape=(384, 384), texture="pan").reference
+    b = shifted_pair(0, 0, seed=85, shape=(384, 384), texture="pan").reference
+    assert correlate(a, b, settings=NOISE).good.mean() <= 0.001
+
+
+def test_few_nodes_teach_nothing():
+    p = shifted_pair(0.4, 0.2, seed=86, shape=(128, 128), noise=0.5)
+    centres = np.array([60.0, 68.0])
+    one, other = (
+        correlate(p.reference, p.secondary, nodes=(centres, centres), settings=s)
+        for s in (Settings(), Settings(drowned=False))
+    )
+    np.testing.assert_array_equal(one.drow, other.drow)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_strips_and_threads_do_not_change_a_bit(monkeypatch, threads):
+    p = shifted_pair(2.3, -1.6, seed=87, shape=(384, 300), texture="pan", noise=0.3)
+    whole = correlate(p.reference, p.secondary)
+    monkeypatch.setattr(Frame.__init__, "__kwdefaults__", {"arrived": None, "whole": 0})
+    monkeypatch.setattr("hmavel.node_field._STRIP_PIXELS", 1)
+    monkeypatch.setattr("hmavel.node_field._STRIP_ROWS", 16)
+    cut = correlate(p.reference, p.secondary, threads=threads)
+    for name in ("drow", "dcol", "sigma_row", "sigma_col", "quality"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(cut, name))
+
+
+def test_sigma_grows_with_the_strain():
+    """A window knows its own middle to 0.2 px; a strain makes an error of that."""
+    rng = np.random.default_rng(88)
+    waves = rng.uniform(-2.6, 2.6, (400, 2)), rng.uniform(0, 2 * np.pi, 400)
+    row, col = np.mgrid[:256, :256].astype(float)
+
+    def scene(row, col):
+        (k, phase) = waves
+        return sum(np.cos(a * row + b * col + p) for (a, b), p in zip(k, phase, strict=True))
+
+    a, b = scene(row, col), scene(128 + (row - 128) / 1.02, col)
+    with_, without = (
+        correlate(a, b, settings=Settings(sigma_centre=x)) for x in (0.2, 0.0)
+    )
+    more = np.sqrt(with_.sigma_row[INNER] ** 2 - without.sigma_row[INNER] ** 2)
+    assert np.nanmedian(more) == pytest.approx(0.2 * 0.02, rel=0.05)
+    assert np.nanmedian(with_.sigma_col[INNER] / without.sigma_col[INNER]) < 1.1
