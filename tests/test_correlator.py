@@ -14,7 +14,7 @@ import reference as twin
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 import hmavel
-from hmavel import Quality, _kernels, correlator, frame, node_field
+from hmavel import Quality, _kernels, correlator, frame, neighbours, node_field, strip_threads
 from hmavel.correlator import Settings, correlate
 from hmavel.errors import ReadError
 from hmavel.simulate import glacier_pair, shifted_pair
@@ -394,7 +394,7 @@ def test_false_match_is_an_outlier_and_a_small_clump_goes():
     quality[20:27, 20:27] = Quality.MASKED  # all but two nodes in a hole of its own
     quality[23, 23:25] = Quality.GOOD
     spoilt = replace(d, drow=np.where(quality == 0, drow, np.nan), quality=quality)
-    kept = node_field.without_outliers(spoilt, Settings(), window=32, step=8, threads=1)
+    kept = neighbours.without_outliers(spoilt, Settings(), window=32, step=8, threads=1)
     assert kept.quality[10, 10] == Quality.OUTLIER
     assert np.isnan(kept.drow[10, 10])
     assert (kept.quality[23, 23:25] == Quality.ISOLATED).all()
@@ -503,8 +503,8 @@ def test_wrong_images_are_named():
 
 
 def test_every_kernel_status_has_its_message():
-    assert len(node_field.STATUS) == _kernels.status_count()
-    assert all(node_field.STATUS[1:])
+    assert len(strip_threads.STATUS) == _kernels.status_count()
+    assert all(strip_threads.STATUS[1:])
 
 
 def test_kernel_qualities_are_named():
@@ -527,10 +527,10 @@ def test_kernel_refuses_what_python_would_not_send():
 
     assert correlator._fftw.ready()
     assert status() == 0
-    assert "windows" in node_field.STATUS[status(fine=31)]
-    assert "options" in node_field.STATUS[status(weight=7)]
-    assert "options" in node_field.STATUS[status(reach=-1)]
-    assert "inside" in node_field.STATUS[status(reach=90)]
+    assert "windows" in strip_threads.STATUS[status(fine=31)]
+    assert "options" in strip_threads.STATUS[status(weight=7)]
+    assert "options" in strip_threads.STATUS[status(reach=-1)]
+    assert "inside" in strip_threads.STATUS[status(reach=90)]
 
 
 # ---- strips --------------------------------------------------------------------------------

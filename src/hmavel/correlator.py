@@ -12,15 +12,10 @@ import numpy as np
 
 from hmavel import _fftw
 from hmavel._types import Displacement, Quality
+from hmavel.correlator_settings import DEFAULT, WEIGHTS, Settings
 from hmavel.frame import Frame, Image, extent
-from hmavel.node_field import (
-    DEFAULT,
-    WEIGHTS,
-    NodeField,
-    Settings,
-    with_strain,
-    without_outliers,
-)
+from hmavel.neighbours import with_strain, without_outliers
+from hmavel.node_field import NodeField
 
 if TYPE_CHECKING:
     from collections.abc import Callable

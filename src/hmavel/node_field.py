@@ -1,8 +1,7 @@
-"""A lattice of nodes on one pair of images: seeds, followers, outliers.
+"""A lattice of nodes on one pair of images, measured strip by strip: seeds, then followers.
 
 Between ``correlator.py``, which settles the arguments, and the kernel, which measures one node
-after the other: which nodes search, which follow their neighbours, and which the field as a
-whole does not believe.
+after the other.
 """
 
 from __future__ import annotations
@@ -14,67 +13,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from hmavel import _kernels
-from hmavel._types import Displacement, Quality
+from hmavel._types import Quality
+from hmavel.correlator_settings import WEIGHTS
 from hmavel.frame import Frame, Part, overlap
+from hmavel.neighbours import FOLLOW
 from hmavel.noise_weights import NoiseWeights, band_count
-from hmavel.strip_threads import STATUS, check, in_threads, pipeline
+from hmavel.seeds import AGREE, between_seeds, levels
+from hmavel.strip_threads import check, in_threads, pipeline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hmavel._types import BoolArray
-
-__all__ = [
-    "DEFAULT", "STATUS", "WEIGHTS", "NodeField", "Settings", "with_strain", "without_outliers",
-]  # fmt: skip
-
-#: What the kernel is told; "noise" is what tiles make of "cross", see noise_weights.
-WEIGHTS = {"white": 0, "half": 1, "cross": 2, "noise": 1}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the kernel can be told beyond the windows. The defaults are those of the method.
-
-    ``sigma_scale`` and ``min_evidence`` are calibrated on simulated pairs (docs/method.md);
-    they hold for these tapers and weights.
-    """
-
-    coarse_taper: float = 0.35  #: share of the coarse window that falls off at each end
-    fine_taper: float = 0.5  #: the same for the fine window; 0.5 = Hann
-    last_taper: float = 0.25  #: the same for the re-windowed passes
-    weight: str = "half"  #: frequency weights: "white", "half", "cross" or "noise"
-    drowned: bool = True  #: with "half": less weight to wave numbers that noise has drowned
-    robust: int = 1  #: rounds of robust reweighting
-    rewindow: int = 4  #: passes with the sub-pixel shifted window, at most; 0 = one pass in all
-    settled: float = 0.005  #: px; re-windowing ends when a fit moves the window less
-    settled_sigmas: float = 2.0  #: or by less than so many of its own standard deviations
-    min_valid: float = 0.6  #: share of each fine window that must be valid
-    min_evidence: float = 5.5  #: accept a match above this; see docs/method.md
-    known_evidence: float = 4.0  #: or this, where neighbours or the coarse window vouch for it
-    guess_evidence: float = 6.5  #: keep what neighbours led to above this, else search
-    unpin: float = 1.025  #: a fit moves too little by what the taper pins; stretch its moves
-    max_second: float = 0.85  #: refuse a match whose rival reaches this share of its height
-    max_shared: float = 0.4  #: refuse a match whose window shows a neighbour's as well as this
-    min_share: float = 0.6  #: ... or, beside one, whose cosine falls below this of the others'
-    sigma_scale: float = 0.9  #: calibration of the predicted sigma
-    sigma_floor: float = 0.0007  #: px; what interpolation and rounding leave
-    sigma_centre: float = 0.2  #: px; how well a window's own centre of texture is known
-    max_median: float = 4.0  #: normalised median test: refuse above
-    max_step: float = 2.0  #: px; neighbours that differ by more do not hang together
-    min_clump: float = 1.25  #: refuse clumps of good nodes smaller than this many fine windows
-    fftw_only: bool = False  #: leave the kernels' own transforms aside
-    instruction_set: str | None = None  #: None = the widest this processor runs
-
-
-DEFAULT = Settings()
-
-
-# ---- work ----------------------------------------------------------------------------------
-
 
 #: Pixels of a strip of a large frame, which is standardised and matched at a time.
 _STRIP_PIXELS = 4 << 20
@@ -159,7 +111,7 @@ class NodeField:
             where = where & np.isfinite(start).all(axis=0)
         coarse = bool(self.options["coarse"])
         leading = [_SCOUTS * self.apart, self.apart] if coarse else []
-        levels = _levels(where, leading)
+        order = levels(where, leading)
         noise = self._noise_weights(max(leading, default=0))
         strips = self._strips(max([*leading, noise.rows if noise else 1]))
         told = replace(self, noise=noise)
@@ -172,29 +124,29 @@ class NodeField:
                 parts[k] = self.frame.part(self._span(self.row, first, last), cols)
                 guess = start[:, first:last]
             else:
-                guess = _between_seeds(out[:2], leading[level - 1], first, last)
+                guess = between_seeds(out[:2], leading[level - 1], first, last)
             part = parts[k] if level < len(leading) else parts.pop(k)
-            i, j = np.nonzero(levels[level][first:last])
+            i, j = np.nonzero(order[level][first:last])
             guess = guess[:, i, j]
             i += first
             if noise and level == min(1, len(leading)):
                 told._learn_noise(part, i, j, guess)
             elif noise and level == 2:
                 # Where too few scouts agreed, seeds have found something by now.
-                m, n = np.nonzero(levels[1][first:last] & np.isfinite(out[0, first:last]))
+                m, n = np.nonzero(order[1][first:last] & np.isfinite(out[0, first:last]))
                 m += first
                 new = ~np.isin(noise.tile(m, n), list(noise.known))
                 told._learn_noise(part, m[new], n[new], out[:2, m[new], n[new]])
             (self if coarse and level == 0 else told)._measure(part, i, j, guess, out, quality)
             if noise and coarse and level == len(leading):
                 # Scouts went before anything was known; nothing follows them any more.
-                i, j = np.nonzero(levels[0][first:last] & np.isfinite(out[0, first:last]))
+                i, j = np.nonzero(order[0][first:last] & np.isfinite(out[0, first:last]))
                 i += first
                 known = np.isin(noise.tile(i, j), list(noise.gains))
                 i, j = i[known], j[known]
                 told._measure(part, i, j, out[:2, i, j], out, quality)
 
-        pipeline([partial(measure, level) for level in range(len(levels))], len(strips),
+        pipeline([partial(measure, level) for level in range(len(order))], len(strips),
                  self.threads)  # fmt: skip
         if coarse:
             told._grow(where, out, quality)
@@ -317,7 +269,7 @@ class NodeField:
                 return
             in_threads(
                 lambda i, j: _kernels.neighbour_median(
-                    out[0], out[1], open_.view(np.uint8), _FOLLOW, _AGREE / 2,
+                    out[0], out[1], open_.view(np.uint8), FOLLOW, AGREE / 2,
                     guess[0], guess[1], i, j,
                 ),
                 where.shape[0],
@@ -440,9 +392,6 @@ _APART = 2.5
 #: Rows of coherence and evidence among the kernel's results.
 _COHERENCE, _EVIDENCE = 5, 6
 
-#: A node follows its neighbours when so many of them agree.
-_FOLLOW = 5
-
 
 def _upper_quartile_around(
     field: NDArray[np.float32], i: NDArray[np.intp], j: NDArray[np.intp]
@@ -450,12 +399,15 @@ def _upper_quartile_around(
     """Upper quartile of the 5 x 5 nodes around each node (i, j), NaN left out."""
     wide = np.pad(field, 2, constant_values=np.nan)
     near = np.stack([wide[i + di, j + dj] for di in range(5) for dj in range(5)])
-    return np.nanpercentile(near, 75, axis=0).astype(np.float32)
-
-
-def _within(where: BoolArray, apart: int) -> BoolArray:
-    """Return the nodes of which one of ``where`` is at most ``apart`` away."""
-    return where if where.all() else np.asarray(ndimage.maximum_filter(where, 2 * apart + 1))
+    near.sort(axis=0)  # NaN last; nanpercentile would go through Python node by node
+    at = 0.75 * np.maximum(np.isfinite(near).sum(axis=0) - 1, 0)
+    low = at.astype(np.intp)
+    below, above = (
+        np.take_along_axis(near, k[None], axis=0)[0] for k in (low, np.minimum(low + 1, 24))
+    )
+    part = (at - low).astype(np.float32)
+    quartile: NDArray[np.float32] = np.where(part > 0, below + part * (above - below), below)
+    return quartile
 
 
 #: Smaller windows have too few rings to tell noise from texture.
@@ -466,114 +418,3 @@ _TILE = 4
 
 #: Of the seeds along rows and columns, one in so many searches before the others.
 _SCOUTS = 4
-
-
-def _levels(where: BoolArray, leading: list[int]) -> list[BoolArray]:
-    """Share the nodes of ``where`` out: lattices of those spacings, then the others."""
-    levels = []
-    left = where.copy()
-    for apart in leading:
-        lattice = np.zeros_like(where)
-        lattice[_every(apart), _every(apart)] = True
-        levels.append(left & lattice)
-        left &= ~lattice
-    return [*levels, left]
-
-
-def _every(apart: int) -> slice:
-    return slice(apart // 2, None, apart)
-
-
-#: Seeds that differ by more than this do not lead the nodes between them, px.
-_AGREE = 2.0
-
-
-def _between_seeds(
-    d: NDArray[np.float32], apart: int, first: int, last: int
-) -> NDArray[np.float32]:
-    """Interpolate the seeds' displacement (2, rows, cols) in rows ``first`` to ``last - 1``.
-
-    NaN where the seeds disagree.
-    """
-    seeds = d[:, _every(apart), _every(apart)]
-    if not seeds.size:
-        return np.full((2, last - first, d.shape[2]), np.nan, np.float32)
-    near: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]] = []
-    for nodes, count in zip(
-        (np.arange(first, last), np.arange(d.shape[2])), seeds.shape[1:], strict=True
-    ):
-        at = (nodes - apart // 2) / apart
-        low = np.clip(np.floor(at).astype(int), 0, count - 1)
-        high = np.minimum(low + 1, count - 1)
-        near.append((low, high, np.clip(at - low, 0, 1).astype(np.float32)))
-    (r0, r1, fr), (c0, c1, fc) = near
-    along = (1 - fc) * seeds[:, :, c0] + fc * seeds[:, :, c1]
-    fr = fr[:, None]
-    guess: NDArray[np.float32] = (1 - fr) * along[:, r0] + fr * along[:, r1]
-    apart_too_far = _cells_that_disagree(seeds)
-    if apart_too_far.any():
-        guess[:, apart_too_far[r0[:, None], c0]] = np.nan
-    return guess
-
-
-def _cells_that_disagree(seeds: NDArray[np.float32]) -> BoolArray:
-    """Return, for the cell below and to the right of each seed, whether its corners differ."""
-    wide = np.pad(seeds, ((0, 0), (0, 1), (0, 1)), mode="edge")
-    corners = wide[:, :-1, :-1], wide[:, :-1, 1:], wide[:, 1:, :-1], wide[:, 1:, 1:]
-    spread = np.maximum.reduce(corners) - np.minimum.reduce(corners)
-    return np.asarray(np.any(~(spread <= _AGREE), axis=0))
-
-
-def without_outliers(
-    d: Displacement, settings: Settings, *, window: int, step: float, threads: int
-) -> Displacement:
-    """Reject what its neighbours contradict, then the small clumps that are left."""
-    rows = d.drow.shape[0]
-    outlier = np.zeros(d.drow.shape, np.uint8)
-    # 0.1 px is the floor of Westerweel and Scarano; the node's own sigma widens it on noise.
-    noise = [
-        np.float32(0.1) + np.nan_to_num(s).astype(np.float32)
-        for s in (d.sigma_row, d.sigma_col)
-    ]
-    u, v = (np.ascontiguousarray(x, np.float32) for x in (d.drow, d.dcol))
-    in_threads(
-        lambda i, j: _kernels.median_test(
-            u, v, noise[0], noise[1], _FOLLOW, settings.max_median, outlier, i, j
-        ),
-        rows,
-        threads,
-    )
-    kept = d.rejected(outlier.view(bool), Quality.OUTLIER)
-    # Windows that overlap repeat one chance match at all their nodes.
-    least = settings.min_clump * (window / step) ** 2
-    good = kept.good
-    if good.size <= least or least <= 1:
-        return kept
-    u, v = (np.ascontiguousarray(x, np.float32) for x in (kept.drow, kept.dcol))
-    parent, size = np.empty(u.shape, np.int32), np.empty(u.shape, np.int32)
-    check(_kernels.clump_sizes(u, v, settings.max_step, parent, size))
-    return kept.rejected(good & (size < least), Quality.ISOLATED)
-
-
-def with_strain(d: Displacement, centre: float, *, step: float) -> Displacement:
-    """Add to sigma what a steady strain leaves of not knowing where a window's match sits.
-
-    The texture that decides a match lies somewhere about the middle of its window, ``centre``
-    px from it (1 sigma, per axis): times the change of the displacement, px per px, that is an
-    error which the window itself does not show. Changes are those to two nodes on either side,
-    the lesser of both: beside a jump nothing changes steadily.
-    """
-    if centre == 0 or min(d.drow.shape) < 5:
-        return d
-    reach = np.float32(centre / (2 * step))
-    sigma = []
-    for value, of in ((d.drow, d.sigma_row), (d.dcol, d.sigma_col)):
-        more = np.zeros(value.shape, np.float32)
-        for axis in (0, 1):
-            x, m = np.moveaxis(value, axis, 0), np.moveaxis(more, axis, 0)
-            over = x[2:] - x[:-2]
-            before, after = over[:-2], over[2:]
-            square = np.minimum(before * before, after * after)
-            m[2:-2] += np.where(before * after > 0, reach * reach * square, np.float32(0))
-        sigma.append(np.sqrt(of * of + more))
-    return replace(d, sigma_row=sigma[0], sigma_col=sigma[1])

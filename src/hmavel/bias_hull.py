@@ -1,0 +1,64 @@
+"""How far places lie from the convex outline of bare ground."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: Places for which the nearest ground is remembered at most.
+_FEW_PLACES = 65_536
+
+
+class Hull:
+    """The convex outline of ground, and some of the ground.
+
+    The same places are asked for by one shape after the other: the last few answers are kept.
+    """
+
+    def __init__(self, corners: Array, ground: Array) -> None:
+        self.corners = corners  #: (m, 2) counter-clockwise
+        self.sample = ground[:: max(1, len(ground) // 2000)]  #: (n, 2)
+        self._kept: list[tuple[Array, float, tuple[Array, Array]]] = []
+
+    def held(self, p: Array, reach: float) -> Array:
+        """Move places beyond ``reach`` of the outline to the nearest place within."""
+        return self._nearest(p, reach)[0]
+
+    def distance(self, p: Array, reach: float) -> Array:
+        """Return the distance (n,) of places from the outline, px; 0 within."""
+        return self._nearest(p, reach)[1]
+
+    def _nearest(self, p: Array, reach: float) -> tuple[Array, Array]:
+        for places, far, answer in self._kept:
+            if places is p and far == reach:
+                return answer
+        answer = self._held(p, reach)
+        if len(p) <= _FEW_PLACES:
+            self._kept = [*self._kept[-3:], (p, reach, answer)]
+        return answer
+
+    def _held(self, p: Array, reach: float) -> tuple[Array, Array]:
+        start, end = self.corners, np.roll(self.corners, -1, axis=0)
+        side = end - start
+        normal = np.stack([side[:, 1], -side[:, 0]], axis=1)  # outward: corners run ccw
+        beyond = p @ normal.T > (start * normal).sum(axis=1) + 1e-9
+        outside = np.flatnonzero(beyond.any(axis=1))
+        every = np.zeros(len(p))
+        if outside.size == 0:
+            return p, every
+        q = p[outside]
+        nearest, least = q.copy(), np.full(len(q), np.inf)
+        for a, s in zip(start, side, strict=True):
+            t = np.clip(((q - a) @ s) / (s @ s), 0.0, 1.0)
+            foot = a + t[:, None] * s
+            far = ((q - foot) ** 2).sum(axis=1)
+            better = far < least
+            nearest[better], least[better] = foot[better], far[better]
+        distance = np.sqrt(least)
+        share = np.minimum(1.0, reach / np.maximum(distance, 1e-12))
+        out = p.copy()
+        out[outside] = nearest + share[:, None] * (q - nearest)
+        every[outside] = distance
+        return out, every

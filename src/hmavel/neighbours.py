@@ -1,0 +1,73 @@
+"""What a measured field as a whole says of its nodes: outliers, clumps, strain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hmavel import _kernels
+from hmavel._types import Displacement, Quality
+from hmavel.strip_threads import check, in_threads
+
+if TYPE_CHECKING:
+    from hmavel.correlator_settings import Settings
+
+#: A node follows its neighbours, or is judged by them, when so many of them agree or are there.
+FOLLOW = 5
+
+
+def without_outliers(
+    d: Displacement, settings: Settings, *, window: int, step: float, threads: int
+) -> Displacement:
+    """Reject what its neighbours contradict, then the small clumps that are left."""
+    rows = d.drow.shape[0]
+    outlier = np.zeros(d.drow.shape, np.uint8)
+    # 0.1 px is the floor of Westerweel and Scarano; the node's own sigma widens it on noise.
+    noise = [
+        np.float32(0.1) + np.nan_to_num(s).astype(np.float32)
+        for s in (d.sigma_row, d.sigma_col)
+    ]
+    u, v = (np.ascontiguousarray(x, np.float32) for x in (d.drow, d.dcol))
+    in_threads(
+        lambda i, j: _kernels.median_test(
+            u, v, noise[0], noise[1], FOLLOW, settings.max_median, outlier, i, j
+        ),
+        rows,
+        threads,
+    )
+    kept = d.rejected(outlier.view(bool), Quality.OUTLIER)
+    # Windows that overlap repeat one chance match at all their nodes.
+    least = settings.min_clump * (window / step) ** 2
+    good = kept.good
+    if good.size <= least or least <= 1:
+        return kept
+    u, v = (np.ascontiguousarray(x, np.float32) for x in (kept.drow, kept.dcol))
+    parent, size = np.empty(u.shape, np.int32), np.empty(u.shape, np.int32)
+    check(_kernels.clump_sizes(u, v, settings.max_step, parent, size))
+    return kept.rejected(good & (size < least), Quality.ISOLATED)
+
+
+def with_strain(d: Displacement, centre: float, *, step: float) -> Displacement:
+    """Add to sigma what a steady strain leaves of not knowing where a window's match sits.
+
+    The texture that decides a match lies somewhere about the middle of its window, ``centre``
+    px from it (1 sigma, per axis): times the change of the displacement, px per px, that is an
+    error which the window itself does not show. Changes are those to two nodes on either side,
+    the lesser of both: beside a jump nothing changes steadily.
+    """
+    if centre == 0 or min(d.drow.shape) < 5:
+        return d
+    reach = np.float32(centre / (2 * step))
+    sigma = []
+    for value, of in ((d.drow, d.sigma_row), (d.dcol, d.sigma_col)):
+        more = np.zeros(value.shape, np.float32)
+        for axis in (0, 1):
+            x, m = np.moveaxis(value, axis, 0), np.moveaxis(more, axis, 0)
+            over = x[2:] - x[:-2]
+            before, after = over[:-2], over[2:]
+            square = np.minimum(before * before, after * after)
+            m[2:-2] += np.where(before * after > 0, reach * reach * square, np.float32(0))
+        sigma.append(np.sqrt(of * of + more))
+    return replace(d, sigma_row=sigma[0], sigma_col=sigma[1])
