@@ -32,7 +32,9 @@ def _candidates() -> list[str]:
     spec = find_spec("pyfftw")
     if spec is not None and spec.origin is not None:
         package = Path(spec.origin).parent
-        for folder in (package.parent / "pyfftw.libs", package / ".libs", package / ".dylibs"):
+        # Wheels of some versions spell it pyFFTW.libs.
+        beside = [f for f in package.parent.glob("*.libs") if f.name.lower() == "pyfftw.libs"]
+        for folder in (*beside, package / ".libs", package / ".dylibs"):
             # Beside it lie libfftw3f_omp or libfftw3f_threads, which lack the plain functions.
             found += sorted(str(file) for file in folder.glob("*fftw3f[-.]*"))
     system = ctypes.util.find_library("fftw3f")
