@@ -6,7 +6,8 @@ import networks as nw
 import numpy as np
 import pytest
 
-from hmavel.month import METHODS, compose_months
+from hmavel.month import compose_months
+from hmavel.month_input import METHODS
 
 DAY = np.timedelta64(86_400_000, "ms")
 MONTHLY = np.arange("2019-01-05", "2021-01-06", 16, dtype="datetime64[D]").astype("M8[ms]")
@@ -257,9 +258,26 @@ def test_pairs_that_contradict_each_other_widen_the_error():
         ("gp", 1.0, np.logspace(-6, 6, 200)),
         ("gp", 1e30, 20.0),
         ("smooth", 1.0, 1e-12),
+        ("smooth", 1.0, np.logspace(-6, 6, 200)),
+        ("smooth", 1e30, 20.0),
+        ("overlap", 1e30, 20.0),
     ],
 )
 def test_numbers_too_far_apart_to_solve_are_said_to_be(method, size, sigma):
     sim = nw.simulate(["season"], 5001, pairs=200, last="2018-01-01")
     with pytest.raises(ValueError, match="orders of magnitude"):
         compose_months(size * sim.v[:, 0], sigma, sim.start, sim.end, method=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", [5002, 5003])
+def test_errors_four_orders_of_magnitude_apart_are_answered(method, seed):
+    """Even flow seen by pairs that are as good as they say, from 0.3 to 3000 m/yr."""
+    sim = nw.simulate(["season"], seed, pairs=200, last="2018-01-01")
+    rng = np.random.default_rng(seed)
+    sigma = rng.permutation(np.logspace(-0.5, 3.5, 200))
+    v = 70 + sigma * rng.normal(size=200)
+    m = compose_months(v, sigma, sim.start, sim.end, method=method)
+    error = np.abs(m.v - 70)[m.flag < 2]
+    assert np.median(error) < 3
+    assert np.mean(error < 2 * m.sigma[m.flag < 2]) > 0.9

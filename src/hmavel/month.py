@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -28,15 +27,20 @@ from hmavel.month_block import (
     shared_error,
 )
 from hmavel.month_gp import scene_errors
+from hmavel.month_input import (
+    BLOCK,
+    check_options,
+    far_apart,
+    increasing_months,
+    say_far_apart,
+    sigma_like,
+    used_pairs,
+)
 from hmavel.month_kernel import Hyperparameters
 from hmavel.network import pair_network
 
 if TYPE_CHECKING:
     import xarray as xr
-
-METHODS = ("gp", "smooth", "overlap")
-#: Cells that are worked on at a time: what the memory beyond input and output depends on.
-_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,8 @@ def compose_months(
     ValueError
         Shapes that do not fit, dates that are no dates, a pair of a scene with itself, a finite
         sigma that is zero or negative, a negative ``scene_sigma``, unknown method, months that
-        do not increase, no pair at all and no ``months``.
+        do not increase, no pair at all and no ``months``, velocities and sigmas too many
+        orders of magnitude apart: some of them are no velocities, or no errors.
 
     Notes
     -----
@@ -181,8 +186,8 @@ def compose_months(
     >>> m.months[0], bool(np.allclose(m.v, 50, atol=1))
     (np.datetime64('2020-01'), True)
     """
-    _check_options(method, scene_sigma, smoothness, hyperparameters)
-    wanted = None if months is None else _increasing_months(months)
+    check_options(method, scene_sigma, smoothness, hyperparameters)
+    wanted = None if months is None else increasing_months(months)
     if is_labelled(v):
         if summary is not None:
             raise ValueError(
@@ -203,7 +208,7 @@ def compose_months(
         )
     shape = v_in.shape[1:]
     v2 = v_in.reshape(len(v_in), math.prod(shape))
-    sigma2 = _sigma_like(sigma, v_in).reshape(v2.shape)
+    sigma2 = sigma_like(sigma, v_in).reshape(v2.shape)
     start, end = np.asarray(start), np.asarray(end)
     if len(start) != len(v2) or len(end) != len(v2):
         raise ValueError(
@@ -211,7 +216,7 @@ def compose_months(
             f"and {len(end)}; give both dates of every pair"
         )
     whole = pair_network(start, end) if len(v2) else None
-    used = _used_pairs(v2, sigma2)
+    used = used_pairs(v2, sigma2)
     if whole is None or not used.any():
         if wanted is None:
             raise ValueError(
@@ -225,6 +230,8 @@ def compose_months(
     network = whole if used.all() else pair_network(start[used], end[used])
     if not used.all():
         v2, sigma2 = v2[used], sigma2[used]
+    if far_apart(v2, sigma2, method):
+        raise ValueError(say_far_apart(v2, sigma2))
     if wanted is None:
         wanted = network.months
     offset = (wanted - network.months[0]).astype(int)
@@ -246,92 +253,10 @@ def compose_months(
         )
         shared = learn(shared, v2, sigma2, fixed)
     except (ArithmeticError, np.linalg.LinAlgError) as error:
-        raise ValueError(_too_far_apart(v2, sigma2)) from error
+        raise ValueError(say_far_apart(v2, sigma2)) from error
     out = BlockMonths.blank(len(wanted), v2.shape[1], covariance)
     made = _fill(out, _Work(shared, summary, wanted, there, covariance), v2, sigma2, jobs)
     return _shaped(out, wanted, shape, method, shared, summary=made)
-
-
-def _check_options(
-    method: str, scene_sigma: object, smoothness: float | None, hyperparameters: object
-) -> None:
-    if method not in METHODS:
-        raise ValueError(f"month method: expected one of {METHODS}, got {method!r}; choose one")
-    known = isinstance(scene_sigma, Real) and 0 <= float(scene_sigma) < np.inf
-    if not (scene_sigma is None or scene_sigma == "learn" or known):
-        raise ValueError(
-            f"month scene_sigma: expected metres >= 0 or 'learn', got {scene_sigma!r}; "
-            "None means no shared error"
-        )
-    if smoothness is not None and (method != "smooth" or not (0 < smoothness < np.inf)):
-        raise ValueError(
-            f"month smoothness: expected a positive number with method='smooth', got "
-            f"{smoothness} with {method!r}; leave it out or change the method"
-        )
-    if hyperparameters is not None and method != "gp":
-        raise ValueError(
-            f"month hyperparameters: expected them with method='gp', got {method!r}; "
-            "leave them out or change the method"
-        )
-
-
-def _sigma_like(sigma: ArrayLike, v: FloatArray) -> FloatArray:
-    """Broadcast sigma to the shape of v; a finite one must be positive where v is finite."""
-    given = np.asarray(sigma, dtype=np.float64)
-    if given.ndim == 1 and v.ndim == 3 and len(given) == len(v):
-        given = given[:, None, None]
-    try:
-        full = np.broadcast_to(given, v.shape)
-    except ValueError:
-        raise ValueError(
-            f"month sigma: expected a shape that broadcasts to that of v, {v.shape}, got "
-            f"{given.shape}; give one sigma per pair or one per value"
-        ) from None
-    if np.any((given <= 0) & np.isfinite(given)):
-        bad = np.isfinite(v) & (full <= 0)
-        if bad.any():
-            first = tuple(int(i[0]) for i in np.nonzero(bad))
-            raise ValueError(
-                f"month sigma {first}: expected more than 0 m/yr, got {full[first]}; "
-                "set it to NaN to leave the pair out"
-            )
-    return full
-
-
-def _too_far_apart(v: FloatArray, sigma: FloatArray) -> str:
-    """Say that numbers lie too far apart for the solve, and which."""
-    seen = np.isfinite(v) & np.isfinite(sigma)
-    return (
-        "month sigma: expected errors within some six orders of magnitude of each other and of "
-        f"the velocities, got {sigma[seen].min():.3g} to {sigma[seen].max():.3g} m/yr for "
-        f"velocities up to {np.abs(v[seen]).max():.3g} m/yr; look at the units, or set the "
-        "odd ones to NaN"
-    )
-
-
-def _used_pairs(v: FloatArray, sigma: FloatArray) -> NDArray[np.bool_]:
-    """Pairs with a value and a sigma in some cell; in steps, so as to stay small."""
-    used = np.zeros(len(v), bool)
-    for i in range(0, v.shape[1], _BLOCK):
-        cells = slice(i, i + _BLOCK)
-        used |= (np.isfinite(v[:, cells]) & np.isfinite(sigma[:, cells])).any(axis=1)
-    return used
-
-
-def _increasing_months(months: ArrayLike) -> TimeArray:
-    wanted = np.asarray(months)
-    if wanted.dtype.kind != "M" or wanted.ndim != 1 or np.isnat(wanted).any():
-        raise ValueError(
-            f"month months: expected a 1-D array of datetime64 months, got {wanted.dtype} "
-            f"of shape {wanted.shape}; use numpy.arange('2013-04', '2025-01', dtype='M8[M]')"
-        )
-    wanted = wanted.astype("datetime64[M]")
-    if len(wanted) == 0 or np.any(np.diff(wanted).astype(int) <= 0):
-        raise ValueError(
-            "month months: expected at least one month and each later than the one before, got "
-            f"{wanted[:3]} ...; sort them and drop the repeated ones"
-        )
-    return wanted
 
 
 @dataclass(frozen=True)
@@ -368,7 +293,7 @@ def _fill(
 ) -> dict[str, NDArray[Any]]:
     """Work through the cells, a block at a time, write the months into ``out``, sum up."""
     cells = v.shape[1]
-    parts = [np.arange(i, min(i + _BLOCK, cells)) for i in range(0, cells, _BLOCK)]
+    parts = [np.arange(i, min(i + BLOCK, cells)) for i in range(0, cells, BLOCK)]
     sums: list[Mapping[str, NDArray[Any]]] = []
     # The input of a few blocks at a time is copied and sent out; the rest stays where it is.
     batch = max(1, 4 * (parallel.cores() if jobs <= 0 else jobs))
