@@ -288,3 +288,32 @@ def test_hundred_thousand_pairs_in_one_cell():
     m = compose_months(v, sigma, start, end, scene_sigma=0.5)
     middle = (m.months > np.datetime64("2013-08")) & (m.months < np.datetime64("2024-01"))
     assert np.abs(m.v[middle] - 80).max() < 10
+
+
+@pytest.mark.parametrize("first", [300, 310])
+def test_no_seam_where_a_path_ends_is_larger_than_its_error(first: int) -> None:
+    """Cells seen from one path, from both, from the other: steps between neighbours' months."""
+    steps = []
+    for seed in range(first, first + 4):
+        one, two = (
+            nw.simulate(
+                ["season"], s, cells=3, first="2018-04-01", last="2022-01-01", pairs=150
+            )
+            for s in (seed, seed + 1000)
+        )
+        one.v[:, 2] = two.v[:, 0] = np.nan
+        m = compose_months(
+            np.concatenate([one.v, two.v])[:, None],
+            np.concatenate([one.sigma, two.sigma])[:, None],
+            np.concatenate([one.start, two.start]),
+            np.concatenate([one.end, two.end]),
+            scene_sigma=nw.SCENE_SIGMA,
+        )
+        v = np.where(m.flag < 2, m.v, np.nan)[:, 0]
+        sigma = m.sigma[:, 0]
+        steps.append(np.diff(v, axis=1) / np.hypot(sigma[:, 1:], sigma[:, :-1]))
+    z = np.abs(np.concatenate(steps))
+    z = z[np.isfinite(z)]
+    assert z.size > 300
+    assert np.mean(z < 1) > 0.68
+    assert np.mean(z < 2) > 0.95
