@@ -4,7 +4,6 @@
 Decides nothing: shapes, defaults and ranges are settled by the callers in ``hmavel``.
 """
 
-from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t, uintptr_t
 
 cimport hmk
@@ -21,55 +20,44 @@ ctypedef fused pixel:
     double
 
 
-cdef inline bint standardise_row(const pixel *image, Py_ssize_t count, double mean,
-                                 float scale, double saturated, float *out) noexcept nogil:
-    """Standardise pixels that lie side by side; return whether some are not usable.
-
-    Without branches, so that compilers make vectors of it. Single precision holds what has 16
-    bits; of the rest the mean is taken away in double precision.
-    """
-    cdef Py_ssize_t j
-    cdef float value, middle = <float>mean, full = <float>saturated
-    cdef bint unusable = False
-    if pixel is int32_t or pixel is uint32_t or pixel is double:
-        for j in range(count):
-            value = <float>(<double>image[j] - mean) * scale
-            value = INFINITY if <double>image[j] == saturated else value + (value - value)
-            unusable |= value - value != 0
-            out[j] = value
-    else:
-        for j in range(count):
-            value = (<float>image[j] - middle) * scale
-            value = INFINITY if <float>image[j] == full else value + (value - value)
-            unusable |= value - value != 0
-            out[j] = value
-    return unusable
-
-
 def standardise(const pixel[:, :] image, const uint8_t[:, :] valid, double mean,
                 double spread, double saturated, float[:, ::1] out,
-                Py_ssize_t out_row, Py_ssize_t out_col):
+                Py_ssize_t out_row, Py_ssize_t out_col, instruction_set=None):
     """Write (image - mean) / spread into ``out`` from (out_row, out_col) on.
 
     Not finite or not ``valid`` (None: all are) becomes NaN, ``saturated`` infinity. Return
     whether there were such pixels. The pixels of each row lie side by side.
     """
-    cdef Py_ssize_t i, j, cols = image.shape[1]
+    cdef hmk.hmk_pixel which
+    if pixel is uint8_t:
+        which = hmk.HMK_UINT8
+    elif pixel is int8_t:
+        which = hmk.HMK_INT8
+    elif pixel is uint16_t:
+        which = hmk.HMK_UINT16
+    elif pixel is int16_t:
+        which = hmk.HMK_INT16
+    elif pixel is uint32_t:
+        which = hmk.HMK_UINT32
+    elif pixel is int32_t:
+        which = hmk.HMK_INT32
+    elif pixel is float:
+        which = hmk.HMK_FLOAT
+    else:
+        which = hmk.HMK_DOUBLE
+    cdef hmk.hmk_standardise *row = kernels_of(instruction_set).standardise[<int>which]
+    cdef Py_ssize_t i, cols = image.shape[1]
     cdef bint unusable = False
     cdef float scale = <float>(1.0 / spread)
-    cdef float *row
-    cdef const uint8_t *mask
+    cdef const uint8_t *mask = NULL
     if not cols:
         return False
     with nogil:
         for i in range(image.shape[0]):
-            row = &out[out_row + i, out_col]
-            unusable |= standardise_row(&image[i, 0], cols, mean, scale, saturated, row)
             if valid is not None:
                 mask = &valid[i, 0]
-                for j in range(cols):
-                    row[j] = row[j] if mask[j] else NAN
-                    unusable |= mask[j] == 0
+            unusable |= row(&image[i, 0], mask, cols, mean, scale, saturated,
+                            &out[out_row + i, out_col])
     return unusable
 
 

@@ -24,11 +24,25 @@ cdef extern from "hmk_fft.h" nogil:
 
 
 cdef extern from "hmk_lanes.h" nogil:
+    ctypedef enum hmk_pixel:
+        HMK_UINT8
+        HMK_INT8
+        HMK_UINT16
+        HMK_INT16
+        HMK_UINT32
+        HMK_INT32
+        HMK_FLOAT
+        HMK_DOUBLE
+
+    ctypedef int hmk_standardise(const void *pixels, const uint8_t *valid, ptrdiff_t count,
+                                 double mean, float scale, double saturated, float *to)
+
     ctypedef struct hmk_kernels:
         const char *name
         int lanes
         int (*supported)()
         int (*own_fft)(int n)
+        hmk_standardise **standardise
 
     const hmk_kernels *const hmk_kernel_list[]
     const hmk_kernels *hmk_kernels_for(const char *name)

@@ -288,7 +288,7 @@ static void run_queue(job *j, ptrdiff_t count, pass which, int holes)
 {
     const int lanes = j->kernels->lanes;
     const hmk_window *win = which == PEAK ? &j->coarse : which == LOOK ? &j->fine : &j->last;
-    hmk_batch batch = {.stride = j->images->cols};
+    hmk_batch batch = {.stride = j->images->cols, .holes = holes};
     union {
         hmk_peak peak;
         hmk_fit fit;

@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "hmk_lanes_pixels.h"
 #include "hmk_lanes_spectrum.h"
 #include "hmk_lanes_windows.h"
 
@@ -421,4 +422,5 @@ const hmk_kernels PASTE(hmk_kernels_, HMK_ISA) = {
     .peak = kernel_peak,
     .fit = kernel_fit,
     .bands = kernel_bands,
+    .standardise = STANDARDISE_ALL,
 };

@@ -13,6 +13,7 @@
 #define HMK_LANES_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "hmk_status.h"
 
@@ -56,6 +57,7 @@ typedef struct {
     const float *reference[HMK_MAX_LANES];
     const float *secondary[HMK_MAX_LANES];
     ptrdiff_t stride;               /* pixels from one image row to the next */
+    int holes; /* pixels are known to miss: masks from the beginning, instead of after a try */
     HMK_PER_LANE(float) shift_row[HMK_MAX_LANES]; /* sub-pixel shift of the secondary's taper */
     HMK_PER_LANE(float) shift_col[HMK_MAX_LANES];
 } hmk_batch;
@@ -103,6 +105,24 @@ typedef struct {
     HMK_PER_LANE(float) power_b[HMK_MAX_BANDS][HMK_MAX_LANES];
 } hmk_bands;
 
+/* What pixels may be. */
+typedef enum {
+    HMK_UINT8,
+    HMK_INT8,
+    HMK_UINT16,
+    HMK_INT16,
+    HMK_UINT32,
+    HMK_INT32,
+    HMK_FLOAT,
+    HMK_DOUBLE,
+    HMK_PIXEL_END
+} hmk_pixel;
+
+/* A row of pixels to (pixel - mean) * scale; what is not finite or not `valid` (NULL: all are)
+ * becomes NaN, what is `saturated` infinite. Returns whether there were such pixels. */
+typedef int hmk_standardise(const void *pixels, const uint8_t *valid, ptrdiff_t count,
+                            double mean, float scale, double saturated, float *to);
+
 typedef struct {
     const char *name; /* "sse2", "avx2", "avx512", "neon", "generic" */
     int lanes;
@@ -116,6 +136,7 @@ typedef struct {
      * shift, evidence and patch only */
     void (*fit)(const hmk_window *, const hmk_batch *, int full, float *scratch, hmk_fit *);
     void (*bands)(const hmk_window *, const hmk_batch *, float *scratch, hmk_bands *);
+    hmk_standardise *standardise[HMK_PIXEL_END];
 } hmk_kernels;
 
 /* The kernels of this build, widest first; NULL-terminated. */

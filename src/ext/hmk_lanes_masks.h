@@ -106,8 +106,8 @@ static void soften(int n, const float *hard, vec row, vec col, float *between, f
 }
 
 /* Make the soft masks, put 0 in place of what is invalid, and count. A lane without holes comes
- * out of here and of masked_means as if the batch had none: bit by bit. */
-static void make_masks(const hmk_window *win, const hmk_batch *batch, work *k,
+ * out of here and of masked_means as if the batch had none: bit by bit. Returns those lanes. */
+static mask make_masks(const hmk_window *win, const hmk_batch *batch, work *k,
                        hmk_patch *patch)
 {
     const int n = win->n, line = n * HMK_LANES;
@@ -129,6 +129,8 @@ static void make_masks(const hmk_window *win, const hmk_batch *batch, work *k,
     const float area = 1.0f / ((float)n * (float)n);
     store(patch->valid_reference, count_a * area);
     store(patch->valid_secondary, count_b * area);
+    const vec all = splat((float)(n * n));
+    return (count_a == all) & (count_b == all);
 }
 
 /* Tapered and masked means; the masks take the tapers in. */
@@ -157,10 +159,7 @@ static void masked_means(const hmk_window *win, mask whole, work *k, means *out,
     store(patch->valid_both, either(whole, splat(1), m.weight_a / most));
     vec inflation = (float)n * vroot(fourth) / vmax(second, splat(1e-6f));
     k->inflation = either(whole, splat(win->inflation), inflation);
-    out->mean_a = either(whole, out->mean_a, m.mean_a);
-    out->mean_b = either(whole, out->mean_b, m.mean_b);
-    out->weight_a = either(whole, out->weight_a, m.weight_a);
-    out->weight_b = either(whole, out->weight_b, m.weight_b);
+    *out = m;
 }
 
 #endif

@@ -203,6 +203,21 @@ INLINE void transform_rows(layout ref, layout sec, fetch_function fetch, const h
     }
 }
 
+/* The same, for the layouts that the batch has. */
+static void transform_all(const hmk_window *win, const hmk_batch *batch, const work *k,
+                          window_row *r, vec *power_a, vec *power_b)
+{
+    const int n = win->n;
+    const layout ref = layout_of(batch->reference, n), sec = layout_of(batch->secondary, n);
+    if (ref == COMBED && sec == COMBED)
+        transform_rows(COMBED, COMBED, fetch_combed, win, batch, k, r, power_a, power_b);
+    else if (ref == COMBED)
+        transform_rows(COMBED, SPREAD, fetch_combed_reference, win, batch, k, r, power_a,
+                       power_b);
+    else
+        transform_rows(SPREAD, SPREAD, fetch_spread, win, batch, k, r, power_a, power_b);
+}
+
 /* ---- windows --------------------------------------------------------------------------- */
 
 /* A pixel of every lane's window near its middle: beside it, texture is what is left. */
@@ -279,14 +294,15 @@ static void subtract_means(const work *k, int n, const means *m)
     }
 }
 
-static void divide(means *m)
+static inline vec mean(vec sum, vec weight)
 {
-    m->mean_a /= vmax(m->weight_a, splat(1e-6f)), m->mean_b /= vmax(m->weight_b, splat(1e-6f));
+    return sum / vmax(weight, splat(1e-6f));
 }
 
-/* Start again where pixels miss in some lane: with masks, and masked means subtracted at once. */
-static void load_masked(const hmk_window *win, const hmk_batch *batch, mask whole, work *k,
-                        means *m, window_row *r, hmk_patch *patch, vec *power_a, vec *power_b)
+/* Where pixels miss in some lane: with masks, and masked means subtracted at once; of the lanes
+ * without holes as if none had any. Returns those lanes. */
+static mask load_masked(const hmk_window *win, const hmk_batch *batch, work *k, means *m,
+                        window_row *r, hmk_patch *patch, vec *power_a, vec *power_b)
 {
     const int n = win->n;
     const size_t pitch = (size_t)(n + 1) * HMK_LANES, line = (size_t)n * HMK_LANES;
@@ -294,17 +310,23 @@ static void load_masked(const hmk_window *win, const hmk_batch *batch, mask whol
         spread_row(batch->reference, i * batch->stride, n, k->re + i * pitch);
         spread_row(batch->secondary, i * batch->stride, n, k->im + i * pitch);
     }
-    make_masks(win, batch, k, patch);
-    masked_means(win, whole, k, m, patch);
-    means all = *m;
-    divide(&all);
-    r->whole = whole, r->mean_a = all.mean_a, r->mean_b = all.mean_b;
+    const mask whole = make_masks(win, batch, k, patch);
+    means masked;
+    masked_means(win, whole, k, &masked, patch);
+    r->whole = whole;
+    r->mean_a = mean(masked.mean_a, masked.weight_a);
+    r->mean_b = mean(masked.mean_b, masked.weight_b);
     *power_a = *power_b = splat(0);
     for (int i = 0; i < n; i++) {
         r->ref = k->re + i * pitch, r->sec = k->im + i * pitch;
         r->ref_soft = k->soft_ref + i * line, r->sec_soft = k->soft_sec + i * line;
         transform_row(fetch_masked, win, k, i, r, power_a, power_b);
     }
+    means_of(win, k, m);
+    m->mean_a = only(whole, m->mean_a), m->mean_b = only(whole, m->mean_b);
+    m->weight_a = either(whole, m->weight_a, masked.weight_a);
+    m->weight_b = either(whole, m->weight_b, masked.weight_b);
+    return whole;
 }
 
 /* Both windows into re (reference) and im (secondary), tapered and their rows transformed; what
@@ -319,32 +341,25 @@ static vec load_windows(const hmk_window *win, const hmk_batch *batch, work *k,
     means m;
     vec pivot_a, pivot_b, power_a, power_b;
     start_row(win, batch, k, &r, &pivot_a, &pivot_b);
-    const layout ref = layout_of(batch->reference, n), sec = layout_of(batch->secondary, n);
-    if (ref == COMBED && sec == COMBED)
-        transform_rows(COMBED, COMBED, fetch_combed, win, batch, k, &r, &power_a, &power_b);
-    else if (ref == COMBED)
-        transform_rows(COMBED, SPREAD, fetch_combed_reference, win, batch, k, &r, &power_a,
-                       &power_b);
-    else
-        transform_rows(SPREAD, SPREAD, fetch_spread, win, batch, k, &r, &power_a, &power_b);
-    const mask whole = means_of(win, k, &m);
+    mask whole = splat(0) != 0;
+    if (!batch->holes) {
+        transform_all(win, batch, k, &r, &power_a, &power_b);
+        whole = means_of(win, k, &m);
+    }
     if (none(~whole)) {
         store(patch->valid_reference, splat(1)), store(patch->valid_secondary, splat(1));
         store(patch->valid_both, splat(1));
         k->inflation = splat(win->inflation);
     } else {
-        means first = m;
-        load_masked(win, batch, whole, k, &m, &r, patch, &power_a, &power_b);
+        whole = load_masked(win, batch, k, &m, &r, patch, &power_a, &power_b);
         pivot_a = either(whole, pivot_a, r.mean_a), pivot_b = either(whole, pivot_b, r.mean_b);
-        first.weight_a = m.weight_a, first.weight_b = m.weight_b, m = first;
-        m.mean_a = only(whole, m.mean_a), m.mean_b = only(whole, m.mean_b);
     }
     /* Rounding leaves about 1e-6 of the mean in a constant patch: that is no texture. */
     vec floor_a = 1e-5f * (1.0f + vabs(pivot_a)), floor_b = 1e-5f * (1.0f + vabs(pivot_b));
     mask flat = (power_a <= m.weight_a * floor_a * floor_a) |
                 (power_b <= m.weight_b * floor_b * floor_b);
     store(patch->texture, only(~flat, splat(1)));
-    divide(&m);
+    m.mean_a = mean(m.mean_a, m.weight_a), m.mean_b = mean(m.mean_b, m.weight_b);
     if (win->fft)
         subtract_means(k, n, &m);
     else

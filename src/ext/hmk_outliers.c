@@ -5,6 +5,9 @@
 
 enum { RADIUS = 2, SIDE = 2 * RADIUS + 1, NEIGHBOURS = SIDE * SIDE - 1 };
 
+/* Nodes of a row that are looked at together where compilers are to make vectors of it. */
+enum { PIECE = 64 };
+
 /* Median of n > 0 values; orders them. Insertion sort: n is at most 24. */
 static float median(float *x, int n)
 {
@@ -52,7 +55,6 @@ static void may_be_outliers(const float *u, const float *v, const float *noise_u
                             const float *noise_v, ptrdiff_t cols, float limit,
                             ptrdiff_t first, ptrdiff_t last, uint8_t *maybe)
 {
-    enum { PIECE = 64 };
     for (ptrdiff_t begin = first; begin < last; begin += PIECE) {
         const ptrdiff_t count = last - begin < PIECE ? last - begin : PIECE;
         float far_u[PIECE] = {0}, far_v[PIECE] = {0};
@@ -75,6 +77,17 @@ static void may_be_outliers(const float *u, const float *v, const float *noise_u
     }
 }
 
+/* The greatest distance of n values to x. */
+static float farthest(const float *near, int n, float x)
+{
+    float most = 0;
+    for (int i = 0; i < n; i++) {
+        const float d = fabsf(near[i] - x);
+        most = d > most ? d : most;
+    }
+    return most;
+}
+
 /* Whether vector `at` is an outlier among its neighbours. */
 static int is_outlier(const float *u, const float *v, const float *noise_u,
                       const float *noise_v, ptrdiff_t rows, ptrdiff_t cols, int least,
@@ -86,6 +99,11 @@ static int is_outlier(const float *u, const float *v, const float *noise_u,
         return 0;
     const int n = neighbours(u, v, rows, cols, r, c, near_u, near_v);
     if (n < least)
+        return 0;
+    /* As above, for the edges of the field: medians are dear. */
+    const float a = farthest(near_u, n, u[at]) / noise_u[at];
+    const float b = farthest(near_v, n, v[at]) / noise_v[at];
+    if (a * a + b * b <= limit * limit)
         return 0;
     middle_and_spread(near_u, n, &mid_u, &spread_u);
     middle_and_spread(near_v, n, &mid_v, &spread_v);
@@ -138,32 +156,74 @@ hmk_status hmk_neighbour_median(const float *u, const float *v, const uint8_t *w
     return HMK_OK;
 }
 
+/* Whether `count` nodes of a row, up to PIECE, which have two nodes on every side, may lie further
+ * than the limit from the middle of two opposite neighbours; without branches, as above. */
+static void may_bend(const float *u, const float *v, ptrdiff_t cols, float limit,
+                     ptrdiff_t count, uint8_t *maybe)
+{
+    float most[PIECE] = {0};
+    for (ptrdiff_t dr = 0; dr <= 2; dr++)
+        for (ptrdiff_t dc = dr ? -2 : 1; dc <= 2; dc++) {
+            const ptrdiff_t away = dr * cols + dc;
+            for (ptrdiff_t i = 0; i < count; i++) {
+                const float bu = u[i + away] + u[i - away] - 2 * u[i];
+                const float bv = v[i + away] + v[i - away] - 2 * v[i];
+                const float bend = bu * bu + bv * bv; /* of twice the distance */
+                most[i] = bend > most[i] ? bend : most[i];
+            }
+        }
+    /* Rounding may differ from that of the test proper. */
+    for (ptrdiff_t i = 0; i < count; i++)
+        maybe[i] = most[i] >= 3.99f * limit * limit;
+}
+
+/* The more distant of the two opposite neighbours whose middle node (r, c) is farthest from, if
+ * farther than the limit; else NaN. */
+static void bend_of(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols, float limit,
+                    ptrdiff_t r, ptrdiff_t c, float *far_u, float *far_v)
+{
+    const ptrdiff_t at = r * cols + c;
+    float most = limit * limit;
+    for (ptrdiff_t dr = 0; dr <= 2; dr++)
+        for (ptrdiff_t dc = dr ? -2 : 1; dc <= 2; dc++) {
+            if (dr > r || r + dr >= rows || dc > c || -dc > c || c + dc >= cols ||
+                c - dc >= cols)
+                continue;
+            const ptrdiff_t p = at + dr * cols + dc, q = at - dr * cols - dc;
+            float pu = u[p] - u[at], pv = v[p] - v[at];
+            float qu = u[q] - u[at], qv = v[q] - v[at];
+            float bu = 0.5f * (pu + qu), bv = 0.5f * (pv + qv);
+            float bend = bu * bu + bv * bv;
+            if (!(bend > most)) /* NaN neither */
+                continue;
+            const ptrdiff_t far = pu * pu + pv * pv > qu * qu + qv * qv ? p : q;
+            most = bend, *far_u = u[far], *far_v = v[far];
+        }
+}
+
 hmk_status hmk_bend(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
                     float limit, ptrdiff_t first, ptrdiff_t last, float *far_u, float *far_v)
 {
     if (!(limit >= 0) || first < 0 || last > rows)
         return HMK_BAD_OPTION;
-    for (ptrdiff_t r = first; r < last; r++)
-        for (ptrdiff_t c = 0; c < cols; c++) {
-            const ptrdiff_t at = r * cols + c;
-            float most = limit * limit;
-            far_u[at] = far_v[at] = NAN;
-            for (ptrdiff_t dr = 0; dr <= 2; dr++)
-                for (ptrdiff_t dc = dr ? -2 : 1; dc <= 2; dc++) {
-                    if (dr > r || r + dr >= rows || dc > c || -dc > c || c + dc >= cols ||
-                        c - dc >= cols)
-                        continue;
-                    const ptrdiff_t p = at + dr * cols + dc, q = at - dr * cols - dc;
-                    float pu = u[p] - u[at], pv = v[p] - v[at];
-                    float qu = u[q] - u[at], qv = v[q] - v[at];
-                    float bu = 0.5f * (pu + qu), bv = 0.5f * (pv + qv);
-                    float bend = bu * bu + bv * bv;
-                    if (!(bend > most)) /* NaN neither */
-                        continue;
-                    const ptrdiff_t far = pu * pu + pv * pv > qu * qu + qv * qv ? p : q;
-                    most = bend, far_u[at] = u[far], far_v[at] = v[far];
-                }
+    for (ptrdiff_t r = first; r < last; r++) {
+        const ptrdiff_t row = r * cols;
+        const int inner = r >= 2 && r + 2 < rows;
+        for (ptrdiff_t begin = 0; begin < cols; begin += PIECE) {
+            const ptrdiff_t end = cols - begin < PIECE ? cols : begin + PIECE;
+            uint8_t maybe[PIECE];
+            memset(maybe, 1, sizeof maybe);
+            const ptrdiff_t from = begin < 2 ? 2 : begin, to = end > cols - 2 ? cols - 2 : end;
+            if (inner && from < to)
+                may_bend(u + row + from, v + row + from, cols, limit, to - from,
+                         maybe + (from - begin));
+            for (ptrdiff_t c = begin; c < end; c++) {
+                far_u[row + c] = far_v[row + c] = NAN;
+                if (maybe[c - begin])
+                    bend_of(u, v, rows, cols, limit, r, c, far_u + row + c, far_v + row + c);
+            }
         }
+    }
     return HMK_OK;
 }
 
@@ -205,9 +265,11 @@ hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdi
                                      c + 1 < side ? at + side + 1 : -1,
                                      c > 0 ? at + side - 1 : -1};
             for (int k = 0; k < 4; k++)
-                if (next[k] >= 0 && next[k] < count &&
-                    hypotf(u[next[k]] - u[at], v[next[k]] - v[at]) <= limit)
-                    join(parent, at, next[k]);
+                if (next[k] >= 0 && next[k] < count) {
+                    const float du = u[next[k]] - u[at], dv = v[next[k]] - v[at];
+                    if (du * du + dv * dv <= limit * limit)
+                        join(parent, at, next[k]);
+                }
         }
     for (int32_t i = 0; i < count; i++)
         if (!isnan(u[i]) && !isnan(v[i]))

@@ -247,7 +247,7 @@ def _scale(
     rows, cols = inner
     bands = range(rows.start, rows.stop, _SCALE_ROWS)
     tries = [(slice(at, min(at + _SCALE_ROWS, rows.stop)), 16) for at in bands]
-    sample = np.zeros(0)
+    sample, spread = np.zeros(0), 0.0
     for band, every in [*tries, (rows, 1)]:
         if arrived is not None:
             arrived(band.stop)
@@ -257,7 +257,7 @@ def _scale(
         if mask is not None:
             usable &= mask[::every] != 0
         sample = part[usable]
-        if sample.size > 1000 and sample.std() > 0:
+        spread = float(sample.std()) if sample.size else 0.0
+        if sample.size > 1000 and spread > 0:
             break
-    spread = float(sample.std()) if sample.size else 0.0
     return (float(sample.mean()) if sample.size else 0.0), (spread if spread > 0 else 1.0)

@@ -20,7 +20,7 @@ from hmavel.correlator_settings import WEIGHTS
 from hmavel.frame import Frame, Part, overlap
 from hmavel.neighbours import FOLLOW
 from hmavel.noise_weights import NoiseWeights, band_count
-from hmavel.seeds import AGREE, between_seeds, levels
+from hmavel.seeds import AGREE, between_seeds, every, levels
 from hmavel.strip_threads import check, in_threads, pipeline
 
 if TYPE_CHECKING:
@@ -120,14 +120,18 @@ class NodeField:
 
         def measure(level: int, k: int) -> None:
             first, last = strips[k]
+            i, j = np.nonzero(order[level][first:last])
             if level == 0:
                 parts[k] = self.frame.part(self._span(self.row, first, last), cols)
-                guess = start[:, first:last]
-            else:
-                guess = between_seeds(out[:2], leading[level - 1], first, last)
+                guess = start[:, first:last][:, i, j]
+            else:  # seeds lie on a lattice themselves: only there are guesses wanted
+                apart = leading[level] if level < len(leading) else 1
+                rows_at, cols_at = (
+                    np.arange(*of)[every(apart)] for of in ((first, last), (0, len(self.col)))
+                )
+                guess = between_seeds(out[:2], leading[level - 1], rows_at, cols_at)
+                guess = guess[:, i // apart, j // apart]
             part = parts[k] if level < len(leading) else parts.pop(k)
-            i, j = np.nonzero(order[level][first:last])
-            guess = guess[:, i, j]
             i += first
             if noise and level == min(1, len(leading)):
                 told._learn_noise(part, i, j, guess)
@@ -222,8 +226,8 @@ class NodeField:
         """
         if not i.size:
             return
-        found = np.full((7, i.size), np.nan, np.float32)
-        why = np.full(i.size, Quality.OUTSIDE, np.uint8)
+        found = np.empty((7, i.size), np.float32)
+        why = np.empty(i.size, np.uint8)
         runs: list[tuple[int, int, NDArray[np.float32] | None]] = [(0, i.size, None)]
         if self.noise is not None and self.noise.gains:
             tile = self.noise.tile(i, j)

@@ -34,19 +34,17 @@ AGREE = 2.0
 
 
 def between_seeds(
-    d: NDArray[np.float32], apart: int, first: int, last: int
+    d: NDArray[np.float32], apart: int, rows: NDArray[np.intp], cols: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Interpolate the seeds' displacement (2, rows, cols) in rows ``first`` to ``last - 1``.
+    """Interpolate the seeds' displacement (2, rows, cols) to where rows and columns cross.
 
     NaN where the seeds disagree.
     """
     seeds = d[:, every(apart), every(apart)]
     if not seeds.size:
-        return np.full((2, last - first, d.shape[2]), np.nan, np.float32)
+        return np.full((2, rows.size, cols.size), np.nan, np.float32)
     near: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]] = []
-    for nodes, count in zip(
-        (np.arange(first, last), np.arange(d.shape[2])), seeds.shape[1:], strict=True
-    ):
+    for nodes, count in zip((rows, cols), seeds.shape[1:], strict=True):
         at = (nodes - apart // 2) / apart
         low = np.clip(np.floor(at).astype(int), 0, count - 1)
         high = np.minimum(low + 1, count - 1)
