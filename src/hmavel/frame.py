@@ -62,6 +62,31 @@ class Part:
     col: int
 
 
+class PartMemory:
+    """Arrays of parts that nothing looks at any more, for the parts that follow.
+
+    A fresh array's pages are cleared one by one, which takes longer than to fill them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spare: list[NDArray[Any]] = []
+
+    def give(self, part: Part) -> None:
+        """Take the arrays of a part, which nothing may look at any more."""
+        with self._lock:
+            self._spare += [part.a.reshape(-1), part.b.reshape(-1)]
+
+    def take(self, size: tuple[int, int], dtype: type) -> NDArray[Any]:
+        """Return an array, as `numpy.empty` does."""
+        count = size[0] * size[1]
+        with self._lock:
+            for k, old in enumerate(self._spare):
+                if old.size >= count and old.dtype == dtype:
+                    return self._spare.pop(k)[:count].reshape(size)
+        return np.empty(size, dtype)
+
+
 class _Scales:
     """Mean and spread of the images of a frame, found once, when they are first asked for."""
 
@@ -134,10 +159,12 @@ class Frame:
         other._labels, other._label = labels, label
         return other
 
-    def part(self, rows: tuple[int, int], cols: tuple[int, int]) -> Part:
+    def part(
+        self, rows: tuple[int, int], cols: tuple[int, int], memory: PartMemory | None = None
+    ) -> Part:
         """Return the frame's pixels in those ranges, or a larger part that holds them."""
         if not self.small:
-            return self._make((rows[0], rows[1]), (cols[0], cols[1]))
+            return self._make(rows, cols, memory)
         with self._lock:
             if self._whole is None:
                 self._whole = self._make((0, self.size[0]), (0, self.size[1]))
@@ -162,13 +189,16 @@ class Frame:
                 self._held -= old.a.nbytes + old.b.nbytes
         return part
 
-    def _make(self, rows: tuple[int, int], cols: tuple[int, int]) -> Part:
+    def _make(
+        self, rows: tuple[int, int], cols: tuple[int, int], memory: PartMemory | None = None
+    ) -> Part:
         first = self.first[0] + rows[0], self.first[1] + cols[0]
         size = rows[1] - rows[0], cols[1] - cols[0]
         if self._arrived is not None:
             self._arrived(first[0] + size[0])
+        take = np.empty if memory is None else memory.take
         made = [
-            _standardised(image, scale, first, size)
+            _standardised(image, scale, first, take(size, np.float32))
             for image, scale in zip(self.images, self._scales.known(), strict=True)
         ]
         if self._labels is not None:
@@ -191,7 +221,7 @@ def extent(row: Any, col: Any, pad: int) -> tuple[tuple[int, int], tuple[int, in
 
 
 def overlap(
-    shape: tuple[int, ...], first: tuple[int, int], size: tuple[int, int]
+    shape: tuple[int, ...], first: tuple[int, int], size: tuple[int, ...]
 ) -> tuple[Slices, Slices]:
     """Slices of what an image and a part of its frame share, in each of them."""
     inner, outer = [], []
@@ -204,11 +234,11 @@ def overlap(
 
 
 def _standardised(
-    image: Image, scale: tuple[float, float], first: tuple[int, int], size: tuple[int, int]
+    image: Image, scale: tuple[float, float], first: tuple[int, int], out: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    inner, outer = overlap(image.pixels.shape, first, size)
+    """Fill ``out`` with the frame's pixels from ``first`` on."""
+    inner, outer = overlap(image.pixels.shape, first, out.shape)
     pixels, mask = _usable(image, inner)
-    out = np.empty(size, np.float32)
     rows, cols = outer
     for beyond in (np.s_[: rows.start], np.s_[rows.stop :], np.s_[:, : cols.start],
                    np.s_[:, cols.stop :]):  # fmt: skip

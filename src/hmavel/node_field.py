@@ -17,7 +17,7 @@ import numpy as np
 from hmavel import _kernels
 from hmavel._types import Quality
 from hmavel.correlator_settings import WEIGHTS
-from hmavel.frame import Frame, Part, overlap
+from hmavel.frame import Frame, Part, PartMemory, overlap
 from hmavel.neighbours import FOLLOW
 from hmavel.noise_weights import NoiseWeights, band_count
 from hmavel.seeds import AGREE, between_seeds, every, levels
@@ -117,12 +117,13 @@ class NodeField:
         told = replace(self, noise=noise)
         cols = self._span(self.col, 0, len(self.col))
         parts: dict[int, Part] = {}
+        memory = PartMemory()
 
         def measure(level: int, k: int) -> None:
             first, last = strips[k]
             i, j = np.nonzero(order[level][first:last])
             if level == 0:
-                parts[k] = self.frame.part(self._span(self.row, first, last), cols)
+                parts[k] = self.frame.part(self._span(self.row, first, last), cols, memory)
                 guess = start[:, first:last][:, i, j]
             else:  # seeds lie on a lattice themselves: only there are guesses wanted
                 apart = leading[level] if level < len(leading) else 1
@@ -131,7 +132,7 @@ class NodeField:
                 )
                 guess = between_seeds(out[:2], leading[level - 1], rows_at, cols_at)
                 guess = guess[:, i // apart, j // apart]
-            part = parts[k] if level < len(leading) else parts.pop(k)
+            part = parts[k]
             i += first
             if noise and level == min(1, len(leading)):
                 told._learn_noise(part, i, j, guess)
@@ -149,6 +150,8 @@ class NodeField:
                 known = np.isin(noise.tile(i, j), list(noise.gains))
                 i, j = i[known], j[known]
                 told._measure(part, i, j, out[:2, i, j], out, quality)
+            if level == len(leading) and not self.frame.small:
+                memory.give(parts.pop(k))
 
         pipeline([partial(measure, level) for level in range(len(order))], len(strips),
                  self.threads)  # fmt: skip

@@ -110,6 +110,8 @@ def _clump(kind: str, nodes: Nodes, d: Displacement, z: FloatArray | None) -> Cl
 
 def _clumps(mask: BoolArray, least: int) -> list[Nodes]:
     """Return the connected parts (8 neighbours) of at least that many nodes."""
+    if np.count_nonzero(mask) < least:
+        return []
     from scipy import ndimage  # slow to load, and there may be no bare ground
 
     label, _ = ndimage.label(mask, structure=np.ones((3, 3)))
