@@ -35,13 +35,14 @@ _PLENTY = 1000
 
 
 def open_stack(
-    site: Site, config: Config, *, budget_bytes: float, scratch: Path | None = None
-) -> Stack:
+    site: Site, config: Config, *, budget_bytes: float, scratch: Path | None = None,
+    seen: Path | None = None,
+) -> Stack:  # fmt: skip
     """Return the scenes of a site, as the configuration has them cut and masked."""
     return Stack(
         site, config.mask.thresholds(), budget_bytes=budget_bytes, scratch=scratch,
         dem=config.input.dem, shade_buffer_m=config.glaciers.shade_buffer_m,
-        domains=config.correlate.domain_windows,
+        domains=config.correlate.domain_windows, seen=seen,
     )
 
 
