@@ -328,7 +328,8 @@ def read_cells(
         for cells, names in wanted
     ]
     every = list(dict.fromkeys(name for _, names in wanted for name in names))
-    with rasterio.Env(GDAL_GEOREF_SOURCES="NONE"):
+    # Nor at what lies beside it: a glacier's pairs are hundreds of files in one folder.
+    with rasterio.Env(GDAL_GEOREF_SOURCES="NONE", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
         for index, path in enumerate(paths):
             with open_dataset(path) as dataset, _decoding(path):
                 check_complete(path, dataset)
