@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,10 @@ from hmavel import memory
 from hmavel._types import BoolArray, FloatArray, Grid
 from hmavel.errors import GridMismatchError, ReadError
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
+from hmavel.raster_header import Header, known_header, remembered
 from hmavel.raster_open import check_complete, open_bare, open_dataset, status_of
 from hmavel.vsi import shown
 
-#: Headers that are remembered; those of an archive's scenes over one glacier are some hundred.
-_MOST_HEADERS = 4096
 #: Rotation that is rounding of the transform and not meant, relative to the pixel.
 _ROTATION_TOLERANCE = 1e-6
 
@@ -221,16 +219,12 @@ def open_raster(
     path = Path(path)
     # Before the file is opened: what changes afterwards is noticed the next time.
     status = status_of(path)
-    header = _known_header(path, status)
+    header = known_header(path, status)
     dataset = open_dataset(path) if header is None else open_bare(path)
     with dataset:
         if header is None:
             check_complete(path, dataset)
-            header = _Header.of(dataset)
-            if status is not None:
-                if len(_headers) >= _MOST_HEADERS:
-                    _headers.clear()
-                _headers[path] = status, header
+            header = remembered(path, status, dataset)
         yield RasterReader(
             path=path, grid=_grid_of(path, header, crs), dtype=header.dtype,
             descriptions=header.descriptions, units=header.units, nodata=header.nodata,
@@ -238,46 +232,10 @@ def open_raster(
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Header:
-    """What a file says of its pixels: where they lie, what they are."""
-
-    transform: Affine
-    crs: CRS | None
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
-    descriptions: tuple[str, ...]
-    units: tuple[str, ...]
-    nodata: float | None
-    tags: Mapping[str, str]
-
-    @classmethod
-    def of(cls, dataset: Any) -> _Header:
-        return cls(
-            dataset.transform, dataset.crs, dataset.shape, np.dtype(dataset.dtypes[0]),
-            tuple(text or "" for text in dataset.descriptions),
-            tuple(text or "" for text in dataset.units),
-            None if dataset.nodata is None else float(dataset.nodata),
-            MappingProxyType(dataset.tags()),
-        )  # fmt: skip
-
-
-#: Of files on disk that were opened: their status then, and their header. The bands of a scene
-#: are opened for one glacier after the other, and to read where a file lies takes four times
-#: as long as to open it.
-_headers: dict[Path, tuple[Any, _Header]] = {}
-
-
-def _known_header(path: Path, status: Any) -> _Header | None:
-    """Return what is remembered of a file that has not changed."""
-    then, header = _headers.get(path, (None, None))
-    return header if status is not None and then == status else None
-
-
 def read_grid(path: str | os.PathLike[str], *, crs: CRS | None = None) -> Grid:
     """Read where a raster lies, without its pixels; arguments and errors of `open_raster`."""
     path = Path(path)
-    if (header := _known_header(path, status_of(path))) is not None:
+    if (header := known_header(path, status_of(path))) is not None:
         return _grid_of(path, header, crs)
     with open_raster(path, crs=crs) as reader:
         return reader.grid
@@ -355,7 +313,7 @@ def _decoding(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _grid_of(path: Path, header: _Header, crs: CRS | None) -> Grid:
+def _grid_of(path: Path, header: Header, crs: CRS | None) -> Grid:
     transform, found = header.transform, header.crs or crs
 
     def error(expected: str, got: str, hint: str) -> ReadError:
