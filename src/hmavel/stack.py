@@ -120,7 +120,7 @@ class Stack:
                 return Cut(scene, kept["image"], kept["hidden"], kept["clear"],
                            *self._facts[scene.id])  # fmt: skip
             with tally() as count:
-                cut = cut_scene(scene, self.site, self._classes(scene))
+                cut = cut_scene(scene, self.site, self.thresholds, self._as_seen(scene))
             if self.relief is not None:
                 shade = shaded_cells(scene, self.relief, self.site.grid, self.shade_buffer_m)
                 cut = replace(cut, clear=cut.clear & ~shade)
@@ -135,19 +135,23 @@ class Stack:
             return cut
 
 
-    def _classes(self, scene: Scene) -> Seen:
-        """Return a scene's classes: as screening saw them, or told now."""
-        if self._seen:
-            packed = self._seen.get(key_of(scene, self.site.image, self.thresholds))
-            seen = None if packed is None else unpacked(packed, scene.grid.crs)
-            if seen is not None:
-                return seen
-        return Seen.of(classify_in(scene, self.site.image, self.thresholds))
+    def _as_seen(self, scene: Scene) -> Seen | None:
+        """Return a scene's classes as screening saw them, if that was kept."""
+        if not self._seen:
+            return None
+        packed = self._seen.get(key_of(scene, self.site.image, self.thresholds))
+        return None if packed is None else unpacked(packed, scene.grid.crs)
 
 
-def cut_scene(scene: Scene, site: Site, seen: Seen) -> Cut:
-    """Read what a site needs of a scene of those classes; errors as in ``Stack.get``."""
+def cut_scene(
+    scene: Scene, site: Site, thresholds: Thresholds, seen: Seen | None = None
+) -> Cut:
+    """Read what a site needs of a scene; errors as in ``Stack.get``.
+
+    ``seen`` are its classes, where they have been told already by these thresholds.
+    """
     image = _image(scene, site.image)
+    seen = seen or Seen.of(classify_in(scene, site.image, thresholds))
     image[to_grid(seen.unusable, seen.grid, site.image)] = np.nan
     if not np.isfinite(image).any():
         raise SceneError(
