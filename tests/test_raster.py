@@ -335,6 +335,37 @@ def test_either_packing_holds_the_same(tmp_path: Path, cog: bool) -> None:
             assert cog_validate(path, strict=True) == (True, [], [])
 
 
+def test_a_remembered_header_is_that_of_the_file_as_it_is_now(tmp_path: Path) -> None:
+    path, moved = tmp_path / "b8.tif", tmp_path / "moved.tif"
+    first = write_uint16(path, nodata=7)
+    pixels: dict[str, np.ndarray] = {}
+    for when in ("new", "known"):
+        with open_raster(path) as reader:
+            pixels[when], _ = reader.read(window=GRID.crop(3, 4, 5, 6))
+            facts = reader.grid, reader.dtype, reader.nodata, reader.descriptions, reader.units
+            assert facts == (GRID, np.dtype("uint16"), 7.0, ("",), ("",))
+            assert reader.tags["AREA_OR_POINT"] == "Area"
+        assert np.array_equal(pixels[when], first[3:8, 4:10])
+    # Another file of the same size takes its place, then the same file is written over.
+    elsewhere = Grid(CRS.from_epsg(32644), Affine(15, 0, 400000, 0, -15, 3000000), GRID.shape)
+    second = write_uint16(moved, elsewhere, seed=1, nodata=8)
+    assert moved.stat().st_size == path.stat().st_size
+    moved.replace(path)
+    assert read_grid(path) == elsewhere
+    with open_raster(path) as reader:
+        assert np.array_equal(reader.read()[0], second)
+        assert reader.nodata == 8
+    write_uint16(path, GRID, seed=2)
+    assert read_grid(path) == GRID
+    path.write_bytes(path.read_bytes()[:-500])
+    for read in (read_grid, read_band):
+        with pytest.raises(ReadError, match="incomplete"):
+            read(path)
+    path.unlink()
+    with pytest.raises(ReadError, match="no such file"):
+        read_grid(path)
+
+
 def test_a_window_may_be_read_into_its_place(tmp_path: Path) -> None:
     grid = Grid(UTM45, Affine(120, 0, 480000, 0, -120, 3100200), (60, 70))
     v = np.random.default_rng(6).normal(size=grid.shape).astype(np.float32)

@@ -145,7 +145,7 @@ def test_broken_scene_is_recorded_and_the_others_judged(tmp_path):
     scenes = [make(tmp_path, name=name) for name in names]
     band = scenes[1].bands["B6"]
     band.write_bytes(band.read_bytes()[:100])
-    got = screen_all(scenes, GLACIER, NEAR)
+    got, _ = screen_all(scenes, GLACIER, NEAR)
     assert [d.accepted for d in got] == [True, False, True]
     assert [d.failed for d in got] == [False, True, False]
     assert got[1].reason.startswith("unreadable: ")
@@ -172,7 +172,7 @@ def test_judge_never_takes_what_was_not_measured():
 
 
 def test_table(tmp_path):
-    table = decisions_table(screen_all([make(tmp_path)], GLACIER, NEAR))
+    table = decisions_table(screen_all([make(tmp_path)], GLACIER, NEAR)[0])
     assert list(table["accepted"]) == [True]
     assert list(table["bare_fraction"]) == [1.0]
     assert list(decisions_table([]).columns) == list(table.columns)

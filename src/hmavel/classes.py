@@ -82,6 +82,7 @@ class Classes:
     snow: BoolArray
     water: BoolArray
     saturated: BoolArray
+    core: BoolArray | None = None  #: cloud before it was widened, where it was
 
 
 def broadband_albedo(
@@ -181,6 +182,7 @@ def spectral_classes(
         snow=icy & valid & ~cloud,
         water=water & valid & ~cloud,
         saturated=bits.saturated(radsat) & valid if radsat is not None else nothing,
+        core=core,
     )
 
 

@@ -12,9 +12,11 @@ from hmavel.config import as_json
 from hmavel.outline_grid import neighbours
 from hmavel.parallel import Failure
 from hmavel.screening import Decision, screen_all
+from hmavel.seen import ImageWindow, write_seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from geopandas import GeoDataFrame
     from shapely.geometry.base import BaseGeometry
@@ -76,13 +78,18 @@ class _Task(NamedTuple):
     near: GeoDataFrame  #: glaciers whose ice may be within sight
     scenes: list[Scene]
     made_with: str  #: fingerprint of the options
+    seen: Path | None  #: folder for what matching will ask for
 
 
 def screen_scenes(
     chosen: GeoDataFrame, inventory: GeoDataFrame, catalogue: Catalogue, config: Config,
-    jobs: int,
+    jobs: int, seen: Path | None = None,
 ) -> tuple[dict[str, Found], list[Failure]]:
-    """Decide on every scene that reaches a glacier: glacier id -> scene id -> decision."""
+    """Decide on every scene that reaches a glacier: glacier id -> scene id -> decision.
+
+    What is seen of the new ones that are accepted is kept below ``seen``, a folder for each
+    glacier (see ``seen.py``).
+    """
     decisions: dict[str, Found] = {}
     tasks: list[_Task] = []
     limits = config.screening.limits(config.glaciers)
@@ -93,14 +100,21 @@ def screen_scenes(
         one = _Glacier(str(glacier.id), glacier.geometry)
         near = neighbours(one.geometry, inventory, reach_m=limits.gap_m + limits.ground_m)
         tasks += [
-            _Task(one, near, new[i : i + _CHUNK], made_with) for i in range(0, len(new), _CHUNK)
+            _Task(one, near, new[i : i + _CHUNK], made_with, seen and seen / one.id)
+            for i in range(0, len(new), _CHUNK)
         ]
 
     def keep(task: _Task, made: list[Decision]) -> None:
         catalogue.decide(task.glacier.id, task.made_with, made)
 
     results = parallel.map(
-        partial(_decide, limits=limits, thresholds=config.mask.thresholds()), tasks, jobs=jobs,
+        partial(
+            _decide, limits=limits, thresholds=config.mask.thresholds(),
+            image=ImageWindow(
+                config.correlate.step, config.correlate.margin, config.glaciers.margin_m
+            ),
+        ),
+        tasks, jobs=jobs,
         label="parts of the archive screened", workers="processes", keep=keep,
         name=lambda task: f"screening of {task.glacier.id}",
     )
@@ -120,9 +134,17 @@ def screen_scenes(
     return decisions, failures
 
 
-def _decide(task: _Task, *, limits: Limits, thresholds: Thresholds) -> list[Decision]:
+def _decide(
+    task: _Task, *, limits: Limits, thresholds: Thresholds, image: ImageWindow
+) -> list[Decision]:
     """Screen some scenes."""
-    return screen_all(task.scenes, task.glacier, limits, thresholds, others=task.near)
+    decisions, seen = screen_all(
+        task.scenes, task.glacier, limits, thresholds, others=task.near,
+        image=None if task.seen is None else image,
+    )
+    if task.seen is not None:
+        write_seen(task.seen, seen)
+    return decisions
 
 
 def _fingerprint(glacier: Any, config: Config) -> str:

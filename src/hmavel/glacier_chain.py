@@ -15,6 +15,7 @@ from hmavel.joined import itslive_pairs, rows_of
 from hmavel.outcome import Clock, GlacierResult
 from hmavel.pair_stack import check_pairs
 from hmavel.parallel import Failure
+from hmavel.seen import FOLDER
 from hmavel.spill import remove_left_over
 from hmavel.verdict import nothing_used, pair_row
 
@@ -65,7 +66,10 @@ def _process_glacier(
         return row
 
     remove_left_over(folder)
-    with open_stack(site, config, budget_bytes=task.scene_bytes, scratch=folder) as stack:
+    with open_stack(
+        site, config, budget_bytes=task.scene_bytes, scratch=folder,
+        seen=task.folder / FOLDER / site.id,
+    ) as stack:
         results = parallel.map(
             match, glacier.pairs, jobs=task.threads, label="",
             name=lambda choice: f"pair {choice.id} of {site.id}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,13 +36,14 @@ _PLENTY = 1000
 
 
 def open_stack(
-    site: Site, config: Config, *, budget_bytes: float, scratch: Path | None = None
-) -> Stack:
+    site: Site, config: Config, *, budget_bytes: float, scratch: Path | None = None,
+    seen: Path | None = None,
+) -> Stack:  # fmt: skip
     """Return the scenes of a site, as the configuration has them cut and masked."""
     return Stack(
         site, config.mask.thresholds(), budget_bytes=budget_bytes, scratch=scratch,
         dem=config.input.dem, shade_buffer_m=config.glaciers.shade_buffer_m,
-        domains=config.correlate.domain_windows,
+        domains=config.correlate.domain_windows, seen=seen,
     )
 
 
@@ -59,7 +61,7 @@ def pair_fingerprint(choice: PairChoice, site: Site, config: Config) -> str:
     return state.fingerprint(
         __version__,
         INPUTS,  # records made before they held their inputs' checksums are not these
-        [as_json(stage) for stage in options],
+        [_as_json(stage) for stage in options],
         [state.scene_facts(scene) for scene in (choice.reference, choice.secondary)],
         [state.grid_facts(site.grid), site.outline.wkb_hex, int(site.any_ice.sum())],
         # Not the choice of glaciers: it may grow without all pairs being matched again.
@@ -67,6 +69,10 @@ def pair_fingerprint(choice: PairChoice, site: Site, config: Config) -> str:
         config.glaciers.shade_buffer_m,
         str(config.input.dem),
     )
+
+
+#: Of a run's few stages, which are asked for with every pair.
+_as_json = lru_cache(maxsize=32)(as_json)
 
 
 def _wanted(ice: BoolArray, stable: BoolArray) -> BoolArray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from affine import Affine
 from rasterio.crs import CRS
 
 from hmavel._types import Grid
@@ -88,6 +89,16 @@ def covering_window(lattice: Grid, area: Grid, *, margin: int = 0) -> Grid:
     end_row = math.ceil(lattice.row(bottom) + 0.5 - touch) + margin
     end_col = math.ceil(lattice.col(right) + 0.5 - touch) + margin
     return lattice.crop(row, col, end_row - row, end_col - col)
+
+
+def around_both(one: Grid, other: Grid) -> Grid:
+    """Return a grid of one pixel that two of the same coordinate system lie in."""
+    require_same_crs(one, other)
+    left, bottom, right, top = (
+        least(a, b) for least, a, b in zip((min, min, max, max), one.bounds, other.bounds,
+                                           strict=True)
+    )  # fmt: skip
+    return Grid(one.crs, Affine(right - left, 0.0, left, 0.0, bottom - top, top), (1, 1))
 
 
 def window_around(lattice: Grid, area: Grid, *, margin: int = 0) -> Grid:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from hmavel.classes import (
     texture_classes,
     widened,
 )
-from hmavel.lattice import covering_window
+from hmavel.lattice import covering_window, lattice_offset
 from hmavel.overlap import covered, to_grid
 from hmavel.scene_bands import (
     SATURATED,
@@ -51,9 +51,11 @@ __all__ = [
     "bare_ground",
     "broadband_albedo",
     "classify",
+    "classify_twice",
     "clear_ground",
     "covered",
     "ndsi",
+    "part_of",
     "to_grid",
 ]
 
@@ -95,11 +97,61 @@ def classify(
         ``window`` is in another CRS, or the 30 m bands differ in their pixels.
     """
     t = thresholds or Thresholds()
+    return _classify(scene, window, t, t.cloud_buffer_m)[0]
+
+
+def classify_twice(
+    scene: Scene, window: Grid, thresholds: Thresholds, narrow_m: float
+) -> tuple[SceneMask, SceneMask]:
+    """Classify with cloud widened by ``narrow_m``, and as ``thresholds`` say, in one reading.
+
+    Parameters and errors as for `classify`; ``narrow_m``, metres, is at most
+    ``thresholds.cloud_buffer_m``. Both masks are those that `classify` returns.
+    """
+    wide_m = thresholds.cloud_buffer_m
+    if not narrow_m <= wide_m:
+        raise ValueError(
+            f"classify_twice narrow_m: expected at most cloud_buffer_m, {wide_m:g} m, "
+            f"got {narrow_m:g}; classify twice"
+        )
+    narrow = replace(thresholds, cloud_buffer_m=narrow_m)
+    mask, cloud = _classify(scene, window, narrow, wide_m)
+    wide = replace(
+        mask, cloud=cloud, shadow=mask.shadow & ~cloud, snow=mask.snow & ~cloud,
+        water=mask.water & ~cloud,
+    )  # fmt: skip
+    return mask, wide
+
+
+def part_of(mask: SceneMask, area: Grid) -> SceneMask:
+    """Return the pixels of a mask that an area within it touches."""
+    grid = covering_window(mask.grid, area)
+    row, col, _ = lattice_offset(mask.grid, grid)
+    rows, cols = grid.shape
+    if row < 0 or col < 0 or row + rows > mask.grid.shape[0] or col + cols > mask.grid.shape[1]:
+        raise ValueError(
+            f"part_of area: expected one within the mask's {mask.grid.shape} pixels, got "
+            f"({rows}, {cols}) from pixel ({row}, {col}) on; classify a larger window"
+        )
+    some = slice(row, row + rows), slice(col, col + cols)
+    cut: dict[str, Any] = {
+        field.name: value[some] for field in fields(mask)
+        if isinstance(value := getattr(mask, field.name), np.ndarray)
+    }  # fmt: skip
+    return replace(mask, grid=grid, **cut)
+
+
+def _classify(
+    scene: Scene, window: Grid | None, t: Thresholds, wide_m: float
+) -> tuple[SceneMask, BoolArray]:
+    """Classify; the second is cloud widened by ``wide_m``, where it is widened at all."""
     spectral = _has_spectrum(scene)
     if not spectral and "QA_PIXEL" not in scene.bands:
-        return _classify_b8(scene, window, t)
+        mask = _classify_b8(scene, window, t)
+        return mask, mask.cloud
     lattice = scene_grid(scene, "B6" if spectral else "QA_PIXEL")
-    area, inside, qa = _qa_area(scene, lattice, window, t, spectral)
+    reach = replace(t, cloud_buffer_m=wide_m)
+    area, inside, qa = _qa_area(scene, lattice, window, reach, spectral)
     radsat = read_radsat(scene, area)[0] if "QA_RADSAT" in scene.bands else None
     if spectral:
         bands = {name: reflectance(scene, name, area)[0] for name in SPECTRAL_BANDS}
@@ -109,10 +161,13 @@ def classify(
         assert qa is not None
         classes, source = qa_classes(qa, radsat), "qa"
     found = _scene_mask(area, inside, classes, source)
+    cloud = found.cloud
+    if classes.core is not None and wide_m != t.cloud_buffer_m:
+        cloud = widened(classes.core, wide_m / area.pixel)[inside] & found.valid
     if qa is None:
-        return found
+        return found, cloud
     alone = bits.has(qa, "cloud", "cirrus", "dilated") & ~bits.has(qa, "fill")
-    return replace(found, qa_cloud=alone[inside])
+    return replace(found, qa_cloud=alone[inside]), cloud
 
 
 def bare_ground(

@@ -135,25 +135,30 @@ class _Covariance:
         self.phase, self.phase_slope = season_phase(h.season_log_pace())
         self.year, self.apart = season_shape(self.phase, h.shape)
         self.gain, self.gain_slope = season_gain(h)
-        self.year *= self.gain[:, None] * self.gain
+        if h.burst:
+            self.year *= self.gain[:, None] * self.gain
         #: (12, 12) of the season, between months of one year
         self.season = h.season**2 * _month_means(self.year)
         kept, passed, forgotten = matern(lag, h.memory)
-        #: (n, n) what is left of it, and the slope of that along log memory
-        self.kept, self.aged = _toeplitz(kept), _toeplitz(forgotten * passed**2)
-        self.pace = np.exp(h.event_log_pace(months)) / 12
-        self.clock = np.cumsum(self.pace) - self.pace / 2
+        aged = forgotten * passed**2
         if h.event_from is None:  # the clock goes evenly
-            self.event, self.x, self.fall = map(_toeplitz, matern(lag, h.duration))
+            self.pace, self.clock = _even_clock(n)
+            by_lag = _toeplitz(kept, aged, *matern(lag, h.duration))
+            self.event, self.x, self.fall = by_lag[2:]
         else:
+            self.pace, self.clock = _clock(h.event_log_pace(months))
+            by_lag = _toeplitz(kept, aged)
             step = self.clock[:, None] - self.clock
             self.event, self.x, self.fall = matern(step, h.duration)
+        #: (n, n) what is left of the season, and the slope of that along log memory
+        self.kept, self.aged = by_lag[:2]
         whole = self.season[:, calendar][calendar]
         whole *= self.kept
         whole += h.event**2 * self.event
         whole += h.level**2
         # The second keeps the factorisation going where level and season are far apart.
-        nugget = 1e-6 * (np.max(self.gain) ** 2 * h.season**2 + h.event**2)
+        most = np.max(self.gain) if h.burst else 1.0
+        nugget = 1e-6 * (most**2 * h.season**2 + h.event**2)
         whole.reshape(-1)[:: n + 1] += nugget + 1e-12 * h.level**2
         self.whole = whole
 
@@ -165,16 +170,37 @@ def _calendar(n: int, first: int) -> tuple[NDArray[np.intp], FloatArray, FloatAr
     return calendar, np.eye(12)[calendar], np.arange(n) / 12
 
 
-def _toeplitz(values: FloatArray) -> FloatArray:
-    """Return (n, n) of what depends on the lag alone: a view, for reading."""
-    line = np.concatenate([values[:0:-1], values])
-    (step,) = line.strides
-    n = len(values)
-    return as_strided(line[n - 1 :], (n, n), (-step, step), writeable=False)
+def _clock(log_pace: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the pace of the event's clock, years a month, and what it shows in each month."""
+    pace = np.exp(log_pace) / 12
+    return pace, np.cumsum(pace) - pace / 2
+
+
+@lru_cache(maxsize=4)
+def _even_clock(n: int) -> tuple[FloatArray, FloatArray]:
+    return _clock(np.zeros(n))
+
+
+def _toeplitz(*values: FloatArray) -> FloatArray:
+    """Return (count, n, n) of what depends on the lag alone: a view, for reading."""
+    by_lag = np.array(values)
+    line = np.concatenate([by_lag[:, :0:-1], by_lag], axis=1)
+    row, step = line.strides
+    count, n = by_lag.shape
+    view = as_strided(line[:, n - 1 :], (count, n, n), (row, -step, step), writeable=False)
+    return np.asarray(view)
 
 
 def _month_means(year: FloatArray) -> FloatArray:
-    return np.asarray(year.reshape(12, PARTS, 12, PARTS).mean(axis=(1, 3)))
+    # What ``mean`` does, without what it looks after.
+    total: FloatArray = np.add.reduce(year.reshape(12, PARTS, 12, PARTS), axis=(1, 3))
+    return total / PARTS**2
+
+
+@lru_cache(maxsize=4)
+def _lower(n: int) -> NDArray[np.bool_]:
+    """Return where the lower triangle of (n, n) is."""
+    return np.tri(n, dtype=bool)
 
 
 def _root(covariance: FloatArray) -> FloatArray:
@@ -225,7 +251,7 @@ def _sum_over_cells(
         minus = blas.dsyrk(-1.0, part, beta=1.0, c=minus, trans=1, lower=1, overwrite_c=1)
         noise_slope += float(c.count - c.square / f2 + told @ told)
     pull = blas.dsyrk(1.0, alphas, beta=-1.0, c=minus, lower=1, overwrite_c=1)
-    pull = np.where(np.tri(len(pull), dtype=bool), pull, pull.T)
+    pull = np.where(_lower(len(pull)), pull, pull.T)
     # Of both at once: alpha' K alpha, and the trace of W K.
     noise_slope += float(np.vdot(pull, covariance))
     return value, noise_slope, pull

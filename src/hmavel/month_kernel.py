@@ -9,6 +9,7 @@ most of the season's year, a surge most of the event's decade. Equations in docs
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy import linalg, sparse
@@ -102,6 +103,21 @@ def season_phase(log_pace: FloatArray) -> tuple[FloatArray, FloatArray]:
     slope
         (12 * PARTS, SEASON_STEPS): d phase / d log pace.
     """
+    if not np.any(log_pace):
+        return _even_phase()
+    return _phase(log_pace)
+
+
+@lru_cache(maxsize=1)
+def _even_phase() -> tuple[FloatArray, FloatArray]:
+    """Return the phase of the clock that goes evenly: nearly all of a search is made by it."""
+    made = _phase(np.zeros(SEASON_STEPS))
+    for array in made:
+        array.flags.writeable = False
+    return made
+
+
+def _phase(log_pace: FloatArray) -> tuple[FloatArray, FloatArray]:
     repeat = 12 * PARTS // SEASON_STEPS
     pace = np.exp(log_pace)
     each = np.repeat(pace, repeat)
@@ -112,8 +128,18 @@ def season_phase(log_pace: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def season_shape(phase: FloatArray, shape: float) -> tuple[FloatArray, FloatArray]:
     """Correlation of the season between parts of a year, and 2 sin^2(pi D) / shape^2."""
-    apart = 2 * np.sin(np.pi * (phase[:, None] - phase)) ** 2 / shape**2
+    apart = (_even_turns() if phase is _even_phase()[0] else _turns(phase)) / shape**2
     return np.exp(-apart), apart
+
+
+def _turns(phase: FloatArray) -> FloatArray:
+    turns: FloatArray = 2 * np.sin(np.pi * (phase[:, None] - phase)) ** 2
+    return turns
+
+
+@lru_cache(maxsize=1)
+def _even_turns() -> FloatArray:
+    return _turns(_even_phase()[0])
 
 
 def season_gain(h: Hyperparameters) -> tuple[FloatArray, FloatArray]:
@@ -126,6 +152,8 @@ def season_gain(h: Hyperparameters) -> tuple[FloatArray, FloatArray]:
     slope
         (12 * PARTS, 3): d log gain / d ``log_burst``.
     """
+    if h.burst == 0.0:
+        return np.ones(12 * PARTS), np.zeros((12 * PARTS, 3))
     turn = 2 * np.pi * ((np.arange(12 * PARTS) + 0.5) / (12 * PARTS) - h.burst_at)
     apart = (1 - np.cos(turn)) / (2 * np.pi * h.burst_width) ** 2
     bump = h.burst * np.exp(-apart)

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
+def plan(
+    config: Config, *, jobs: int = 1, clock: Clock | None = None, seen: Path | None = None
+) -> Plan:
     """Find the glaciers and scenes, screen every scene for every glacier, choose the pairs.
 
     Parameters
@@ -51,6 +53,8 @@ def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
         As for ``parallel.map``.
     clock
         Where the time spent is added up.
+    seen
+        Folder for what screening sees and matching will ask for; None to keep nothing.
 
     Returns
     -------
@@ -73,10 +77,12 @@ def plan(config: Config, *, jobs: int = 1, clock: Clock | None = None) -> Plan:
     if config.itslive.alone:
         return _plan_alone(config, clock or Clock())
     with Catalogue(config.output.folder / FILE) as catalogue:
-        return _plan(config, catalogue, jobs, clock or Clock())
+        return _plan(config, catalogue, jobs, clock or Clock(), seen)
 
 
-def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan:
+def _plan(
+    config: Config, catalogue: Catalogue, jobs: int, clock: Clock, seen: Path | None
+) -> Plan:
     with clock.stage("find"):
         inventory = read_glaciers(**config.glaciers.reading())
         chosen = _choose(inventory, config)
@@ -95,7 +101,9 @@ def _plan(config: Config, catalogue: Catalogue, jobs: int, clock: Clock) -> Plan
     # The failures of the products that could not be opened are in the table as well.
     shared = [_rejected_row(item) for item in rejected]
     with clock.stage("screen"):
-        decisions, failed = screen_scenes(chosen, inventory, catalogue, config, jobs)
+        decisions, failed = screen_scenes(
+            chosen, inventory, catalogue, config, jobs, seen
+        )
     failures += failed
     glaciers = []
     notes = [f"{name}: left out, {why}" for name, why in inventory.attrs["refused"]]

@@ -27,7 +27,8 @@ from hmavel import memory
 from hmavel._types import BoolArray, FloatArray, Grid
 from hmavel.errors import GridMismatchError, ReadError
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
-from hmavel.raster_open import check_complete, open_dataset
+from hmavel.raster_header import Header, known_header, remembered
+from hmavel.raster_open import check_complete, open_bare, open_dataset, status_of
 from hmavel.vsi import shown
 
 #: Rotation that is rounding of the transform and not meant, relative to the pixel.
@@ -216,23 +217,26 @@ def open_raster(
         system or no transform, or its grid is rotated or has south up.
     """
     path = Path(path)
-    dataset = open_dataset(path)
+    # Before the file is opened: what changes afterwards is noticed the next time.
+    status = status_of(path)
+    header = known_header(path, status)
+    dataset = open_dataset(path) if header is None else open_bare(path)
     with dataset:
-        check_complete(path, dataset)
+        if header is None:
+            check_complete(path, dataset)
+            header = remembered(path, status, dataset)
         yield RasterReader(
-            path=path,
-            grid=_grid_of(path, dataset, crs),
-            dtype=np.dtype(dataset.dtypes[0]),
-            descriptions=tuple(text or "" for text in dataset.descriptions),
-            units=tuple(text or "" for text in dataset.units),
-            nodata=None if dataset.nodata is None else float(dataset.nodata),
-            tags=dataset.tags(),
-            _dataset=dataset,
-        )
+            path=path, grid=_grid_of(path, header, crs), dtype=header.dtype,
+            descriptions=header.descriptions, units=header.units, nodata=header.nodata,
+            tags=header.tags, _dataset=dataset,
+        )  # fmt: skip
 
 
 def read_grid(path: str | os.PathLike[str], *, crs: CRS | None = None) -> Grid:
     """Read where a raster lies, without its pixels; arguments and errors of `open_raster`."""
+    path = Path(path)
+    if (header := known_header(path, status_of(path))) is not None:
+        return _grid_of(path, header, crs)
     with open_raster(path, crs=crs) as reader:
         return reader.grid
 
@@ -282,7 +286,8 @@ def read_cells(
         for cells, names in wanted
     ]
     every = list(dict.fromkeys(name for _, names in wanted for name in names))
-    with rasterio.Env(GDAL_GEOREF_SOURCES="NONE"):
+    # Nor at what lies beside it: a glacier's pairs are hundreds of files in one folder.
+    with rasterio.Env(GDAL_GEOREF_SOURCES="NONE", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
         for index, path in enumerate(paths):
             with open_dataset(path) as dataset, _decoding(path):
                 check_complete(path, dataset)
@@ -308,8 +313,8 @@ def _decoding(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _grid_of(path: Path, dataset: Any, crs: CRS | None) -> Grid:
-    transform, found = dataset.transform, dataset.crs or crs
+def _grid_of(path: Path, header: Header, crs: CRS | None) -> Grid:
+    transform, found = header.transform, header.crs or crs
 
     def error(expected: str, got: str, hint: str) -> ReadError:
         return ReadError("read", shown(path), expected=expected, got=got, hint=hint)
@@ -336,4 +341,4 @@ def _grid_of(path: Path, dataset: Any, crs: CRS | None) -> Grid:
             f"{'south' if e < 0 else 'north'}",
             "flip it to a north-up grid first",
         )
-    return Grid(found, Affine(a, 0.0, transform.c, 0.0, e, transform.f), dataset.shape)
+    return Grid(found, Affine(a, 0.0, transform.c, 0.0, e, transform.f), header.shape)

@@ -67,10 +67,37 @@ def open_dataset(path: Path) -> Any:
     if tar_of(path) is not None:
         # GDAL would leave a file of its own beside a packed tar.
         os.environ.setdefault("CPL_VSIL_GZIP_WRITE_PROPERTIES", "NO")
+    return _open(path)
+
+
+def open_bare(path: Path) -> Any:
+    """Open a TIFF on disk for its pixels alone, not for where it lies or what is beside it.
+
+    Raises
+    ------
+    ReadError
+        It is missing, or not a TIFF.
+    """
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+        return _open(path, GEOREF_SOURCES="NONE")
+
+
+def status_of(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when a TIFF on disk does; None for every other kind of file."""
+    if is_virtual(path) or _driver(path) is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
+
+
+def _open(path: Path, **options: str) -> Any:
     try:
         with _open_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path, driver=_driver(path))
+            return rasterio.open(path, driver=_driver(path), **options)
     except FAULTS as error:
         missing = not is_virtual(path) and not path.exists()
         raise ReadError(

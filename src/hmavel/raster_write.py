@@ -17,7 +17,7 @@ from rasterio.errors import RasterioError
 from hmavel._types import Grid
 from hmavel.atomic import atomic_path
 from hmavel.errors import HmavelError, ReadError, WriteError
-from hmavel.raster_open import check_complete
+from hmavel.raster_open import check_complete, open_bare
 
 _BLOCK = 512
 #: With the predictor, displacements come out as small at 1 as at 6, a third sooner.
@@ -154,5 +154,5 @@ def _fill_dataset(
 
 def _check_written(path: Path) -> None:
     """GDAL may close a file on a full disk without a word: see that it is all there."""
-    with rasterio.open(path) as dataset:
+    with open_bare(path) as dataset:
         check_complete(path, dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,12 +14,14 @@ from rasterio.warp import transform_bounds
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
-from hmavel._types import BoolArray, Grid, Scene
+from hmavel._types import BoolArray, Grid, Scene, SceneMask
 from hmavel.classes import Thresholds
 from hmavel.errors import HmavelError
-from hmavel.mask import classify, clear_ground
+from hmavel.lattice import around_both
+from hmavel.mask import classify, classify_twice, clear_ground, part_of
 from hmavel.outline_grid import glacier_grid, surroundings
 from hmavel.polygons import rasterize
+from hmavel.seen import ImageWindow, Seen, key_of
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -95,7 +98,7 @@ def screen(
         Never an exception for what is wrong with the scene: an outline outside the image is
         rejected as "outside", a damaged file as "unreadable" with ``failed`` set.
     """
-    return screen_all([scene], glacier, limits, thresholds, others=others)[0]
+    return screen_all([scene], glacier, limits, thresholds, others=others)[0][0]
 
 
 def screen_all(
@@ -105,14 +108,20 @@ def screen_all(
     thresholds: Thresholds | None = None,
     *,
     others: gpd.GeoDataFrame | None = None,
-) -> list[Decision]:
-    """Decide on many scenes for one glacier: `screen`, with the outline drawn once."""
+    image: ImageWindow | None = None,
+) -> tuple[list[Decision], dict[str, Seen]]:
+    """Decide on many scenes for one glacier: `screen`, with the outline drawn once.
+
+    Returns
+    -------
+    (list of Decision, dict)
+        With ``image`` the classes of the accepted scenes over it come too, by ``seen.key_of``:
+        they are told in one with those that decide.
+    """
     limits, thresholds = limits or Limits(), thresholds or Thresholds()
-    place = _Place(glacier, limits, others)
-    # The share of cloud is wanted, not of cloud and the margin that matching keeps from it.
-    margin = min(thresholds.cloud_buffer_m, _PIXEL_M)
-    thresholds = replace(thresholds, cloud_buffer_m=margin)
-    return [_decide(scene, place, limits, thresholds) for scene in scenes]
+    place = _Place(glacier, limits, others, image)
+    seen: dict[str, Seen] = {}
+    return [_decide(scene, place, limits, thresholds, seen) for scene in scenes], seen
 
 
 def decisions_table(decisions: Iterable[Decision]) -> pd.DataFrame:
@@ -124,20 +133,25 @@ def decisions_table(decisions: Iterable[Decision]) -> pd.DataFrame:
 class _Place:
     """A glacier's outline and surroundings, drawn on each grid that is asked for, once."""
 
-    def __init__(self, glacier: Any, limits: Limits, others: gpd.GeoDataFrame | None) -> None:
+    def __init__(
+        self, glacier: Any, limits: Limits, others: gpd.GeoDataFrame | None,
+        image: ImageWindow | None,
+    ) -> None:  # fmt: skip
         bare = isinstance(glacier, BaseGeometry)
         self.id = "" if bare else str(glacier.id)
         self.outline: BaseGeometry = glacier if bare else glacier.geometry
-        self._limits, self._others = limits, others
+        self._limits, self._others, self._image = limits, others, image
         self._ring: BaseGeometry | None = None
-        self._windows: dict[int, Grid] = {}
+        self._windows: dict[int, tuple[Grid, Grid | None]] = {}
         self._drawn: dict[Grid, tuple[BoolArray, BoolArray]] = {}
 
-    def window(self, epsg: int) -> Grid:
+    def windows(self, epsg: int) -> tuple[Grid, Grid | None]:
+        """Return what is decided by, and the pixels to be matched, where they are asked for."""
         if epsg not in self._windows:
             margin = self._limits.gap_m + self._limits.ground_m
-            self._windows[epsg] = glacier_grid(
-                self.outline, step=_PIXEL_M, margin_m=margin, epsg=epsg
+            self._windows[epsg] = (
+                glacier_grid(self.outline, step=_PIXEL_M, margin_m=margin, epsg=epsg),
+                None if self._image is None else self._image.of(self.outline, epsg),
             )
         return self._windows[epsg]
 
@@ -158,7 +172,9 @@ class _Place:
         return self._drawn[grid]
 
 
-def _decide(scene: Scene, place: _Place, limits: Limits, thresholds: Thresholds) -> Decision:
+def _decide(
+    scene: Scene, place: _Place, limits: Limits, thresholds: Thresholds, seen: dict[str, Seen]
+) -> Decision:
     no = Decision(scene.id, place.id, accepted=False, reason="outside")
     west, south, east, north = transform_bounds(scene.grid.crs, "EPSG:4326", *scene.grid.bounds)
     if not place.outline.intersects(box(west, south, east, north)):
@@ -167,24 +183,24 @@ def _decide(scene: Scene, place: _Place, limits: Limits, thresholds: Thresholds)
     if epsg is None:
         return replace(no, failed=True, reason="unreadable: a CRS without EPSG code")
     try:
-        window = place.window(int(epsg))
-        mask = classify(scene, window, thresholds)
+        window, image = place.windows(int(epsg))
+        mask, to_match = _masks(scene, window, image, thresholds)
         ice, ground = place.draw(mask.grid)
     except HmavelError as error:
         log.warning("screening %s %s: %s", place.id, scene.id, error)
         return replace(no, failed=True, reason=f"unreadable: {error}")
-    seen, open_ground = ice & mask.valid, ground & mask.valid
-    if not seen.any():
+    in_sight, open_ground = ice & mask.valid, ground & mask.valid
+    if not in_sight.any():
         return replace(no, source=mask.source, valid=0.0)
     found = replace(
         no,
         source=mask.source,
         valid=_share(mask.valid, ice),
-        cloud=_share(mask.cloud, seen),
-        shadow=_share(mask.shadow, seen),
-        snow=_share(mask.snow, seen),
-        saturated=_share(mask.saturated, seen),
-        qa_cloud=_NAN if mask.qa_cloud is None else _share(mask.qa_cloud, seen),
+        cloud=_share(mask.cloud, in_sight),
+        shadow=_share(mask.shadow, in_sight),
+        snow=_share(mask.snow, in_sight),
+        saturated=_share(mask.saturated, in_sight),
+        qa_cloud=_NAN if mask.qa_cloud is None else _share(mask.qa_cloud, in_sight),
         ground_valid=_share(mask.valid, ground),
         ground_cloud=_share(mask.cloud, open_ground),
         ground_shadow=_share(mask.shadow, open_ground),
@@ -192,7 +208,22 @@ def _decide(scene: Scene, place: _Place, limits: Limits, thresholds: Thresholds)
         bare_fraction=_share(clear_ground(mask), ground),
     )
     reason = judge(found, limits)
+    if not reason and to_match is not None and image is not None:
+        with contextlib.suppress(OSError):  # a file that has just gone: matching will say so
+            seen[key_of(scene, image, thresholds)] = Seen.of(to_match)
     return replace(found, accepted=not reason, reason=reason)
+
+
+def _masks(
+    scene: Scene, window: Grid, image: Grid | None, thresholds: Thresholds
+) -> tuple[SceneMask, SceneMask | None]:
+    """Return the classes that decide, over ``window``, and those to match by (``image``)."""
+    # The share of cloud is wanted, not of cloud and the margin that matching keeps from it.
+    margin = min(thresholds.cloud_buffer_m, _PIXEL_M)
+    if image is None:
+        return classify(scene, window, replace(thresholds, cloud_buffer_m=margin)), None
+    both = classify_twice(scene, around_both(window, image), thresholds, margin)
+    return part_of(both[0], window), part_of(both[1], image)
 
 
 def judge(found: Decision, limits: Limits) -> str:

@@ -72,7 +72,7 @@ def make_site(
     epsg = epsg or int(glacier.utm_epsg)
     cell = step * PIXEL_M
     grid = glacier_grid(glacier.geometry, step=cell, margin_m=margin_m, epsg=epsg)
-    image = _image_window(grid, reach)
+    image = _pixels_under(grid, reach)
     near = inventory[inventory.intersects(_lonlat_box(grid))]
     outlines = near.geometry
     if ice_buffer_m > 0:
@@ -94,7 +94,15 @@ def make_site(
     )
 
 
-def _image_window(grid: Grid, reach: int) -> Grid:
+def image_window(
+    outline: BaseGeometry, *, epsg: int, step: int, reach: int, margin_m: float
+) -> Grid:
+    """Return ``Site.image`` of the site that ``make_site`` would make of an outline (WGS84)."""
+    grid = glacier_grid(outline, step=step * PIXEL_M, margin_m=margin_m, epsg=epsg)
+    return _pixels_under(grid, reach)
+
+
+def _pixels_under(grid: Grid, reach: int) -> Grid:
     """Return the Band-8 pixels under ``grid`` and ``reach`` around, on Landsat's own lattice.
 
     Landsat's pixel *centres* lie on multiples of 15 m.

@@ -14,9 +14,10 @@ from hmavel.cogrid import is_shift, read_onto
 from hmavel.errors import SceneError
 from hmavel.inputs import digest
 from hmavel.lattice import LATTICE_TOLERANCE, lattice_offset
-from hmavel.mask import clear_ground, to_grid
+from hmavel.mask import to_grid
 from hmavel.raster import tally
 from hmavel.scene_bands import read_b8
+from hmavel.seen import Seen, key_of, read_seen, unpacked
 from hmavel.shade import read_relief, terrain_shadow
 from hmavel.spill import Store
 from hmavel.zones import classify_in
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from hmavel._types import Grid
     from hmavel.mask import Thresholds
     from hmavel.site import Site
+
+#: Share of a cell under cloud, shadow or water from which on it is hidden.
+_HIDDEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,14 @@ class Stack:
         Heights to find the mountains' shade by, and how far ground keeps from it, metres.
     domains
         Windows are to see only the glacier, or only what is beside it.
+    seen
+        Folder of what screening saw of the scenes, see ``seen.py``.
     """
 
     def __init__(
         self, site: Site, thresholds: Thresholds, *, budget_bytes: float,
         scratch: Path | None = None, dem: Path | None = None, shade_buffer_m: float = 0.0,
-        domains: bool = False,
+        domains: bool = False, seen: Path | None = None,
     ) -> None:  # fmt: skip
         self.site, self.thresholds = site, thresholds
         self.relief = None if dem is None else read_relief(dem, site.grid)
@@ -80,6 +86,7 @@ class Stack:
         self.read_bytes = 0  #: of their pixels, decoded
         self.store = Store(budget_bytes, scratch)
         self._facts: dict[str, tuple[str, str]] = {}  #: source and checksum of the cuts
+        self._seen = {} if seen is None else read_seen(seen)
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
 
@@ -113,7 +120,7 @@ class Stack:
                 return Cut(scene, kept["image"], kept["hidden"], kept["clear"],
                            *self._facts[scene.id])  # fmt: skip
             with tally() as count:
-                cut = cut_scene(scene, self.site, self.thresholds)
+                cut = cut_scene(scene, self.site, self.thresholds, self._as_seen(scene))
             if self.relief is not None:
                 shade = shaded_cells(scene, self.relief, self.site.grid, self.shade_buffer_m)
                 cut = replace(cut, clear=cut.clear & ~shade)
@@ -128,12 +135,24 @@ class Stack:
             return cut
 
 
-def cut_scene(scene: Scene, site: Site, thresholds: Thresholds) -> Cut:
-    """Read what a site needs of a scene; errors as in ``Stack.get``."""
+    def _as_seen(self, scene: Scene) -> Seen | None:
+        """Return a scene's classes as screening saw them, if that was kept."""
+        if not self._seen:
+            return None
+        packed = self._seen.get(key_of(scene, self.site.image, self.thresholds))
+        return None if packed is None else unpacked(packed, scene.grid.crs)
+
+
+def cut_scene(
+    scene: Scene, site: Site, thresholds: Thresholds, seen: Seen | None = None
+) -> Cut:
+    """Read what a site needs of a scene; errors as in ``Stack.get``.
+
+    ``seen`` are its classes, where they have been told already by these thresholds.
+    """
     image = _image(scene, site.image)
-    mask = classify_in(scene, site.image, thresholds)
-    unusable = mask.cloud | mask.shadow | mask.water
-    image[to_grid(unusable, mask.grid, site.image)] = np.nan
+    seen = seen or Seen.of(classify_in(scene, site.image, thresholds))
+    image[to_grid(seen.unusable, seen.grid, site.image)] = np.nan
     if not np.isfinite(image).any():
         raise SceneError(
             "scene", scene.id, expected=f"an image of {site.id}",
@@ -143,9 +162,9 @@ def cut_scene(scene: Scene, site: Site, thresholds: Thresholds) -> Cut:
     return Cut(
         scene=scene,
         image=image,
-        hidden=hidden_cells(mask, site.grid),
-        clear=to_grid(clear_ground(mask), mask.grid, site.grid, "all"),
-        source=mask.source,
+        hidden=to_grid(seen.unusable, seen.grid, site.grid, _HIDDEN),
+        clear=to_grid(seen.clear, seen.grid, site.grid, "all"),
+        source=seen.source,
     )
 
 
@@ -165,7 +184,7 @@ def shaded_cells(
 
 def hidden_cells(mask: SceneMask, grid: Grid) -> BoolArray:
     """Return the cells of which at least half is cloud, shadow or water."""
-    return to_grid(mask.cloud | mask.shadow | mask.water, mask.grid, grid, 0.5)
+    return to_grid(mask.cloud | mask.shadow | mask.water, mask.grid, grid, _HIDDEN)
 
 
 def _image(scene: Scene, window: Grid) -> FloatArray:

@@ -13,6 +13,7 @@ months are made from them (``glacier_months.py``).
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,6 +49,7 @@ from hmavel.planning import plan as make_plan
 from hmavel.planning import remember_pairs
 from hmavel.product.month_files import open_months
 from hmavel.product.region import write_region
+from hmavel.seen import FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +124,7 @@ def _run(
     if stale := sweep(folder):
         logger.info("removed %d unfinished files of a run that was killed", stale)
     write_text(folder / "config.toml", to_toml(config))
-    plan = make_plan(config, jobs=jobs, clock=clock)
+    plan = make_plan(config, jobs=jobs, clock=clock, seen=folder / FOLDER)
     pairs = sum(len(glacier.pairs) for glacier in plan.glaciers)
     _note(notes, "plan", plan.failures)
     journal.planned(folder, glaciers=len(plan.glaciers), pairs=pairs)
@@ -137,6 +139,7 @@ def _run(
                 done.append(result)
                 clock.add(result.seconds, result.counts)
                 failures += result.failures
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
     if scheduler:
         sweep(folder)  # what a worker left that was lost on the way
     if config.output.wgs84:
