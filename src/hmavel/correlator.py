@@ -330,6 +330,7 @@ def _options(
         "coarse_beta": settings.coarse_taper,
         "fine_beta": settings.fine_taper,
         "last_beta": settings.last_taper,
+        "noisy_beta": min(settings.noisy_taper, settings.last_taper),
         "half_row": int(row[0] % 1 == 0.5),
         "half_col": int(col[0] % 1 == 0.5),
     }

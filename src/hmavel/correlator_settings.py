@@ -19,6 +19,8 @@ class Settings:
     coarse_taper: float = 0.35  #: share of the coarse window that falls off at each end
     fine_taper: float = 0.5  #: the same for the fine window; 0.5 = Hann
     last_taper: float = 0.25  #: the same for the re-windowed passes
+    noisy_taper: float = 0.1  #: the same in tiles of strong noise; see noise_weights
+    noisy_from: float = 0.07  #: px; noise is strong where no match could be surer than this
     weight: str = "half"  #: frequency weights: "white", "half", "cross" or "noise"
     drowned: bool = True  #: with "half": less weight to wave numbers that noise has drowned
     robust: int = 1  #: rounds of robust reweighting

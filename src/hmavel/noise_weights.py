@@ -19,8 +19,15 @@ __all__ = ["SAMPLES", "NoiseWeights", "band_count"]
 
 #: Nodes of a tile whose windows are looked at, and the fewest that say something.
 SAMPLES, _LEAST = 16, 4
+#: Where noise has drowned some wave numbers, so many are looked at again, with weights.
+MORE = 48
+#: The nodes' turn to be looked at, modulo 1, grows by this along rows and columns: the first of
+#: them lie evenly, however many they are (the generalised golden ratio).
+_TURN = 0.7548776662466927, 0.5698402909980532
+#: The flatter taper is reached at so many times the sigma where it begins.
+_WHOLLY = 1.5
 #: Rings whose coherence is lower than this count as if it were this.
-_FLOOR = 0.05
+_FLOOR = 0.01
 #: A tile where no ring is more coherent than this shows no match: it has no say.
 _BLIND = 0.3
 #: Where all are more coherent than this the weights would hardly change.
@@ -54,6 +61,11 @@ class _Rings:
         """Return s of the spectrum k^-s nearest to sums of power over rings."""
         level = np.log(np.maximum(power / self.count, 1e-30))
         return np.asarray(-(level * self.fall).sum(axis=1))
+
+    def least_sigma(self, c: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+        """Return the bound of Cramér and Rao, px, of one component of a flat window's shift."""
+        turn = (2 * np.pi / window * np.arange(1, len(self.count) + 1)) ** 2
+        return np.asarray((self.count * turn * c**2 / (1 - c**2)).sum(axis=1) ** -0.5)
 
     def smoothed(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Smooth (tiles, rings) along the rings."""
@@ -98,30 +110,48 @@ class NoiseWeights:
     across: int  #: tiles side by side
     window: int
     likely: bool  #: weights of maximum likelihood, else half-whitening less what is drowned
+    noisy_from: float  #: px; where the least possible sigma is above, a flatter taper begins
     #: of a tile, for each bin: factor of its weight, the inverse, what its cosine counts
     gains: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    #: of a tile, how far its last taper goes over to the flatter one, 0 to 1
+    flat: dict[int, float] = field(default_factory=dict)
     known: set[int] = field(default_factory=set)  #: tiles that enough was seen of
+    #: of a tile that is to be looked at again, the gains to do so with
+    unsure: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
     def tile(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the tile of each node (i, j)."""
         return (i // self.rows) * self.across + j // self.cols
 
-    def samples(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Choose among nodes (i, j) up to ``SAMPLES`` of each tile, evenly."""
+    def samples(
+        self, i: NDArray[np.intp], j: NDArray[np.intp], count: int = SAMPLES
+    ) -> NDArray[np.intp]:
+        """Choose among nodes (i, j) up to ``count`` of each tile, evenly; sorted by tile.
+
+        Every node has its turn, whichever others there are: a node that is missing gives its
+        place to the next, and all others stay.
+        """
+        turn = np.mod(i * _TURN[0] + j * _TURN[1], 1.0)
         tile = self.tile(i, j)
-        order = np.argsort(tile, kind="stable")
-        runs = np.split(order, np.flatnonzero(np.diff(tile[order])) + 1)
-        return np.concatenate(
-            [r[np.linspace(0, r.size - 1, min(r.size, SAMPLES)).astype(int)] for r in runs]
-        )
+        order = np.lexsort((turn, tile))
+        first = np.flatnonzero(np.diff(tile[order], prepend=-1))
+        rank = np.arange(i.size) - np.repeat(first, np.diff(np.append(first, i.size)))
+        return order[rank < count]
 
     def learn(
-        self, i: NDArray[np.intp], j: NDArray[np.intp], sums: NDArray[np.float32]
+        self,
+        i: NDArray[np.intp],
+        j: NDArray[np.intp],
+        sums: NDArray[np.float32],
+        *,
+        again: bool = False,
     ) -> None:
         """Learn the tiles of nodes (i, j), sorted by tile, from their sums over rings.
 
         ``sums`` is (3, nodes, bands): the coherent part of the cross-spectrum, the power of
-        either window.
+        either window. A fit makes what it is made of coherent, noise as well; so tiles that
+        come out as ``unsure`` are to be looked at ``again`` by fits in which noise has hardly a
+        say: by the square of what the first look found.
         """
         scale = np.sqrt(sums[1].sum(axis=1) * sums[2].sum(axis=1))
         seen = scale > 0  # else no data, or no texture
@@ -137,7 +167,8 @@ class NoiseWeights:
         power = np.sqrt(of_tile[1, enough] * of_tile[2, enough]).astype(np.float64)
         rings = _rings(self.window)
         c = rings.smoothed(coherent / np.maximum(power, 1e-30))
-        says = (c.max(axis=1) >= _BLIND) & (self.likely | (c.min(axis=1) <= _CLEAR))
+        drowned = c.min(axis=1) <= _CLEAR
+        says = (c.max(axis=1) >= _BLIND) & (self.likely | drowned | again)
         if not says.any():
             return
         c, coherent, power = np.clip(c[says], _FLOOR, 0.9999), coherent[says], power[says]
@@ -146,10 +177,17 @@ class NoiseWeights:
             level = rings.smoothed(np.log(np.maximum(power / rings.count, 1e-30)))
             level = np.exp(level - level[:, :1])
             gain, plain = c / (level * (1 - c**2)), 1 / np.sqrt(level)
+        for k in np.flatnonzero(drowned[says] & (not again)):
+            square = rings.at_bins(c[k : k + 1] ** 2)[0]
+            table = np.stack([square, 1 / square, np.zeros_like(square)], axis=1)
+            self.unsure[int(tiles[enough][says][k])] = table.astype(np.float32).ravel()
         steep = rings.slope(coherent) > _STEEP
+        strong = np.log(rings.least_sigma(c, self.window) / self.noisy_from) / np.log(_WHOLLY)
+        flat = np.where(steep, 0.0, np.clip(strong, 0.0, 1.0))
         gain = rings.at_bins(np.where(steep[:, None], plain, gain))
         heard = rings.at_bins(c) * rings.used
         heard *= np.sqrt(2 / (heard**2).sum(axis=1, keepdims=True))
         tables = np.stack([gain, 1 / gain, heard], axis=2).astype(np.float32)
-        for tile, table in zip(tiles[enough][says].tolist(), tables, strict=True):
-            self.gains[tile] = table.ravel()
+        for k, tile in enumerate(tiles[enough][says].tolist()):
+            self.gains[tile] = tables[k].ravel()
+            self.flat[tile] = float(flat[k])
