@@ -132,6 +132,7 @@ cdef int read_options(dict options, const float[::1] gain, hmk.hmk_options *opt)
     opt[0].last_beta = options["last_beta"]
     opt[0].weight = options["weight"]
     opt[0].robust = options["robust"]
+    opt[0].pinned = options["pinned"]
     opt[0].rewindow = options["rewindow"]
     opt[0].settled = options["settled"]
     opt[0].settled_sigmas = options["settled_sigmas"]

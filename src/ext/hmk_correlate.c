@@ -47,9 +47,6 @@ static const float PINNED_LITTLE = 0.05f;
 /* A guess that the fit moves further than this, in pixels, was none. */
 static const float TRUSTED_GUESS = 0.75f;
 
-/* Of the power spectrum of most textures, k^-SLOPE; see `pinned` in docs/method.md. */
-#define SLOPE 2.4f
-
 static hmk_status window_of(const job *j, int n, float beta, int weight, int robust,
                             hmk_window *win)
 {
@@ -64,7 +61,7 @@ static hmk_status window_of(const job *j, int n, float beta, int weight, int rob
                         .centre_col = 0.5f * (float)(n - o->half_col),
                         .inflation = (1 - 93.0f / 64 * beta) /
                                      ((1 - 1.25f * beta) * (1 - 1.25f * beta)),
-                        .pinned = SLOPE / (16 * beta * (1 - 1.25f * beta)),
+                        .pinned = o->pinned,
                         .weight = (hmk_weight)weight,
                         .robust = robust,
                         .fft = NULL};

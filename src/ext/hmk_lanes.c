@@ -287,7 +287,7 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
     else
         store(out->evidence, evidence_of(k, swc));
     vec even = sw * sw / vmax((float)(2 * top * top) * k->squares, tiny);
-    const int gained = win->gain && win->gain[0] != 1; /* all are 1 where only evidence counts */
+    const int gained = win->gain != NULL;
     vec part = share_of_curvature(share, even, gained), by_row, by_col;
     vec rr = steadied(hrr, part * mrr, jrr, total, k->inflation, &by_row);
     vec cc = steadied(hcc, part * mcc, jcc, total, k->inflation, &by_col);

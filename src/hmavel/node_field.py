@@ -165,7 +165,8 @@ class NodeField:
         cols = _TILE * rows
         across = -(-len(self.col) // cols)
         return NoiseWeights(
-            rows, cols, across, window, self.options["likely"], self.options["noisy_from"]
+            rows, cols, across, window, self.options["likely"], self.options["last_beta"],
+            self.options["noisy_beta"], self.options["noisy_from"],
         )
 
     def _learn_noise(
@@ -209,10 +210,11 @@ class NodeField:
     def _told(self, tile: int) -> dict[str, Any]:
         """Return the kernel's options for a tile whose noise is known."""
         options = self.options
-        flat = 0.0 if self.noise is None else self.noise.flat[tile]
-        taper = options["last_beta"] + flat * (options["noisy_beta"] - options["last_beta"])
+        if self.noise is None:
+            return options
         weight = WEIGHTS["cross"] if options["likely"] else options["weight"]
-        return options | {"last_beta": taper, "weight": weight}
+        taper, pinned = self.noise.taper[tile], self.noise.pinned[tile]
+        return options | {"last_beta": taper, "pinned": pinned, "weight": weight}
 
     def _places(
         self, part: Part, i: NDArray[np.intp], j: NDArray[np.intp]

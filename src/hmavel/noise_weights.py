@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hmavel.hidden_shift import hidden_shares
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -32,11 +34,14 @@ _FLOOR = 0.01
 _BLIND = 0.3
 #: Where all are more coherent than this the weights would hardly change.
 _CLEAR = 0.6
-#: Spectra of power that fall faster, k^-s, keep their weights: what noise leaves of smooth snow
-#: are a few long waves, of which the taper hides much, and sigma does not know how much.
+#: Where the power falls faster, k^-s, bins count by what the taper lets them show of a shift,
+#: and the taper stays: what noise leaves of smooth snow are a few long waves, and a taper hides
+#: much of their shift.
 _STEEP = 3.2
 #: Radii that the slope is taken from: below, a window shows its taper; above, noise.
 _SLOPE_FROM, _SLOPE_TO = 2, 6
+#: No texture falls less, or more.
+_SLOPES = 1.0, 4.5
 #: Rings are smoothed over so many bins (standard deviation): low ones hold few.
 _SMOOTH = 0.8
 
@@ -54,6 +59,7 @@ class _Rings:
     smooth: NDArray[np.float64]  #: (rings, rings): neighbours by distance and number of bins
     low: NDArray[np.intp]  #: of each bin the ring below ...
     part: NDArray[np.float64]  #: ... and how far it lies above that
+    square: NDArray[np.float64]  #: of each bin |k|²
     used: NDArray[np.float64]  #: 0 for the mean and for what the other half plane repeats
     fall: NDArray[np.float64]  #: (rings,): makes the slope of a line of ring values in ln k
 
@@ -95,7 +101,7 @@ def _rings(window: int) -> _Rings:
     fall = np.where(between, np.log(rings) - np.log(rings[between]).mean(), 0.0)
     fall /= max(float((fall**2).sum()), 1e-30)
     near /= near.sum(axis=1, keepdims=True)
-    return _Rings(count, near, low, at - low, used.ravel(), fall)
+    return _Rings(count, near, low, at - low, radius**2, used.ravel(), fall)
 
 
 @dataclass(frozen=True)
@@ -110,11 +116,14 @@ class NoiseWeights:
     across: int  #: tiles side by side
     window: int
     likely: bool  #: weights of maximum likelihood, else half-whitening less what is drowned
-    noisy_from: float  #: px; where the least possible sigma is above, a flatter taper begins
+    last_taper: float  #: of the last passes, where noise is not strong ...
+    noisy_taper: float  #: ... and where it is
+    noisy_from: float  #: px; it begins to be where the least possible sigma is above
     #: of a tile, for each bin: factor of its weight, the inverse, what its cosine counts
     gains: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    #: of a tile, how far its last taper goes over to the flatter one, 0 to 1
-    flat: dict[int, float] = field(default_factory=dict)
+    taper: dict[int, float] = field(default_factory=dict)  #: of a tile, of the last passes
+    #: of a tile, share of a shift that its taper hides, of a bin at |k| = 1 (see hmk_window)
+    pinned: dict[int, float] = field(default_factory=dict)
     known: set[int] = field(default_factory=set)  #: tiles that enough was seen of
     #: of a tile that is to be looked at again, the gains to do so with
     unsure: dict[int, NDArray[np.float32]] = field(default_factory=dict)
@@ -172,22 +181,33 @@ class NoiseWeights:
         if not says.any():
             return
         c, coherent, power = np.clip(c[says], _FLOOR, 0.9999), coherent[says], power[says]
-        gain, plain = c, np.ones_like(c)
+        gain = c
         if self.likely:
             level = rings.smoothed(np.log(np.maximum(power / rings.count, 1e-30)))
             level = np.exp(level - level[:, :1])
-            gain, plain = c / (level * (1 - c**2)), 1 / np.sqrt(level)
-        for k in np.flatnonzero(drowned[says] & (not again)):
-            square = rings.at_bins(c[k : k + 1] ** 2)[0]
+            gain = c / (level * (1 - c**2))
+        for m in np.flatnonzero(drowned[says] & (not again)):
+            square = rings.at_bins(c[m : m + 1] ** 2)[0]
             table = np.stack([square, 1 / square, np.zeros_like(square)], axis=1)
-            self.unsure[int(tiles[enough][says][k])] = table.astype(np.float32).ravel()
-        steep = rings.slope(coherent) > _STEEP
+            self.unsure[int(tiles[enough][says][m])] = table.astype(np.float32).ravel()
+        slope = rings.slope(coherent)
+        steep = slope > _STEEP
         strong = np.log(rings.least_sigma(c, self.window) / self.noisy_from) / np.log(_WHOLLY)
         flat = np.where(steep, 0.0, np.clip(strong, 0.0, 1.0))
-        gain = rings.at_bins(np.where(steep[:, None], plain, gain))
+        taper = self.last_taper + flat * (self.noisy_taper - self.last_taper)
+        gain = rings.at_bins(gain)
+        shares = [
+            np.repeat(hidden_shares(self.window, round(b, 2), round(s, 1)).ravel(), 2)
+            for b, s in zip(taper, np.clip(slope, *_SLOPES), strict=True)
+        ]
+        hidden = np.clip(shares, 0.0, 0.95)
+        gain[steep] *= 1 - hidden[steep]
+        level = (power / rings.count) ** (1.0 if self.likely else 0.5)
+        expected = gain * rings.at_bins(c * level) * rings.used
+        pinned = (expected * hidden * rings.square).sum(axis=1) / expected.sum(axis=1)
         heard = rings.at_bins(c) * rings.used
         heard *= np.sqrt(2 / (heard**2).sum(axis=1, keepdims=True))
         tables = np.stack([gain, 1 / gain, heard], axis=2).astype(np.float32)
         for k, tile in enumerate(tiles[enough][says].tolist()):
             self.gains[tile] = tables[k].ravel()
-            self.flat[tile] = float(flat[k])
+            self.taper[tile], self.pinned[tile] = float(taper[k]), float(pinned[k])
