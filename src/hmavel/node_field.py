@@ -180,14 +180,17 @@ class NodeField:
         few = self.noise.samples(i, j)
         self.noise.learn(i[few], j[few], self._rings(part, i[few], j[few], guess[:, few]))
         tile = self.noise.tile(i, j)
-        for one in np.unique(tile).tolist():
-            gain = self.noise.unsure.pop(one, None)
-            if gain is None:
-                continue
-            mine = np.flatnonzero(tile == one)
-            mine = mine[self.noise.samples(i[mine], j[mine], MORE)]
-            sums = self._rings(part, i[mine], j[mine], guess[:, mine], gain)
-            self.noise.learn(i[mine], j[mine], sums, again=True)
+        looks = {int(t): self.noise.unsure.pop(int(t), None) for t in np.unique(tile)}
+        again, sums = [], []
+        for one, gain in looks.items():
+            if gain is not None:
+                mine = np.flatnonzero(tile == one)
+                again.append(mine[self.noise.samples(i[mine], j[mine], MORE)])
+                at = again[-1]
+                sums.append(self._rings(part, i[at], j[at], guess[:, at], gain))
+        if again:
+            all_ = np.concatenate(again)
+            self.noise.learn(i[all_], j[all_], np.concatenate(sums, axis=1), again=True)
 
     def _rings(
         self,

@@ -21,8 +21,9 @@ __all__ = ["SAMPLES", "NoiseWeights", "band_count"]
 
 #: Nodes of a tile whose windows are looked at, and the fewest that say something.
 SAMPLES, _LEAST = 16, 4
-#: Where noise has drowned some wave numbers, so many are looked at again, with weights.
-MORE = 48
+#: Where noise matters, so many are looked at again, with weights: from this part on of the
+#: sigma where the flatter taper begins.
+MORE, _DOUBTFUL = 48, 0.5
 #: The nodes' turn to be looked at, modulo 1, grows by this along rows and columns: the first of
 #: them lie evenly, however many they are (the generalised golden ratio).
 _TURN = 0.7548776662466927, 0.5698402909980532
@@ -186,14 +187,14 @@ class NoiseWeights:
             level = rings.smoothed(np.log(np.maximum(power / rings.count, 1e-30)))
             level = np.exp(level - level[:, :1])
             gain = c / (level * (1 - c**2))
-        for m in np.flatnonzero(drowned[says] & (not again)):
+        sigma = rings.least_sigma(c, self.window) / self.noisy_from
+        for m in np.flatnonzero(drowned[says] & (sigma > _DOUBTFUL) & (not again)):
             square = rings.at_bins(c[m : m + 1] ** 2)[0]
             table = np.stack([square, 1 / square, np.zeros_like(square)], axis=1)
             self.unsure[int(tiles[enough][says][m])] = table.astype(np.float32).ravel()
         slope = rings.slope(coherent)
         steep = slope > _STEEP
-        strong = np.log(rings.least_sigma(c, self.window) / self.noisy_from) / np.log(_WHOLLY)
-        flat = np.where(steep, 0.0, np.clip(strong, 0.0, 1.0))
+        flat = np.where(steep, 0.0, np.clip(np.log(sigma) / np.log(_WHOLLY), 0.0, 1.0))
         taper = self.last_taper + flat * (self.noisy_taper - self.last_taper)
         gain = rings.at_bins(gain)
         shares = [
