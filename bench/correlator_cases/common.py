@@ -23,7 +23,10 @@ DEFAULT = Settings()
 #: that are made for half-whitening; these let it be measured, and are not calibrated.
 FEW_BINS: dict[str, Any] = {"min_evidence": 2.5, "known_evidence": 2.0, "guess_evidence": 2.5}
 #: Weights of maximum likelihood, in the window that is flattest without leaking.
-NOISE = Settings(weight="noise", robust=0, last_taper=0.1, sigma_scale=0.93)
+NOISE = Settings(
+    weight="noise", robust=0, last_taper=0.1, noisy_taper=0.04, noisy_from=0.025,
+    sigma_scale=0.93,
+)
 #: Settings whose accuracy is published beside the default's.
 VARIANTS = {
     "hmavel": DEFAULT,

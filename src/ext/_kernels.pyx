@@ -120,6 +120,7 @@ cdef int read_options(dict options, const float[::1] gain, hmk.hmk_options *opt)
     opt[0].last_beta = options["last_beta"]
     opt[0].weight = options["weight"]
     opt[0].robust = options["robust"]
+    opt[0].pinned = options["pinned"]
     opt[0].rewindow = options["rewindow"]
     opt[0].settled = options["settled"]
     opt[0].settled_sigmas = options["settled_sigmas"]
@@ -177,7 +178,7 @@ def correlate(const float[:, ::1] reference, const float[:, ::1] secondary,
 def coherence(const float[:, ::1] reference, const float[:, ::1] secondary,
               const int32_t[::1] row, const int32_t[::1] col,
               const float[::1] guess_row, const float[::1] guess_col, dict options,
-              float[:, :, ::1] out, instruction_set=None):
+              float[:, :, ::1] out, instruction_set=None, const float[::1] gain=None):
     """Sum the nodes' spectra over rings of wave numbers; see ``hmk_coherence``. Return a status.
 
     ``out`` is (3, nodes, bands): coherent part, power of the reference, of the secondary.
@@ -186,7 +187,7 @@ def coherence(const float[:, ::1] reference, const float[:, ::1] secondary,
     images.reference, images.secondary = &reference[0, 0], &secondary[0, 0]
     images.rows, images.cols = reference.shape[0], reference.shape[1]
     cdef hmk.hmk_options opt
-    read_options(options, None, &opt)
+    read_options(options, gain, &opt)
     cdef const hmk.hmk_kernels *kernels = kernels_of(instruction_set)
     cdef hmk.hmk_status status
     with nogil:

@@ -66,6 +66,7 @@ cdef extern from "hmk_correlate.h" nogil:
         float last_beta
         int weight
         int robust
+        float pinned
         int rewindow
         float settled
         float settled_sigmas

@@ -41,11 +41,11 @@ typedef struct {
 /* A node has this many relocations to come to rest. */
 enum { MAX_RELOCATIONS = 8 };
 
+/* Where the taper hides more of a move than this, too much is left of a long one to rest there. */
+static const float PINNED_LITTLE = 0.05f;
+
 /* A guess that the fit moves further than this, in pixels, was none. */
 static const float TRUSTED_GUESS = 0.75f;
-
-/* Of the power spectrum of most textures, k^-SLOPE; see `pinned` in docs/method.md. */
-#define SLOPE 2.4f
 
 static hmk_status window_of(const job *j, int n, float beta, int weight, int robust,
                             hmk_window *win)
@@ -61,7 +61,7 @@ static hmk_status window_of(const job *j, int n, float beta, int weight, int rob
                         .centre_col = 0.5f * (float)(n - o->half_col),
                         .inflation = (1 - 93.0f / 64 * beta) /
                                      ((1 - 1.25f * beta) * (1 - 1.25f * beta)),
-                        .pinned = SLOPE / (16 * beta * (1 - 1.25f * beta)),
+                        .pinned = o->pinned,
                         .weight = (hmk_weight)weight,
                         .robust = robust,
                         .fft = NULL};
@@ -257,7 +257,8 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     /* Some 2 % of a move are left, where the taper pins otherwise than `unpin` has it: little
      * beside the node's own error where the move is of its order. */
     const float scale2 = o->sigma_scale * o->sigma_scale;
-    const float noise2 = o->settled_sigmas * o->settled_sigmas * scale2;
+    const float sigmas = o->settled_sigmas * fminf(1.0f, PINNED_LITTLE / fit->pinned[l]);
+    const float noise2 = sigmas * sigmas * scale2;
     const float least2 = o->settled * o->settled;
     const int rests = move_row * move_row < larger(least2, noise2 * fit->var_row[l]) &&
                       move_col * move_col < larger(least2, noise2 * fit->var_col[l]);
@@ -496,6 +497,7 @@ hmk_status hmk_coherence(const hmk_kernels *kernels, const hmk_images *images,
     if (status)
         goto done;
     j.last.steps = 3;
+    j.last.gain = options->gain;
     status = bands < 0 || bands > HMK_MAX_BANDS ? HMK_BAD_OPTION
              : nodes_fit(&j, count)             ? HMK_OK
                                                 : HMK_BAD_NODE;

@@ -23,6 +23,7 @@ typedef struct {
     float last_beta;       /* taper of the re-windowed passes */
     int weight;            /* hmk_weight of the fine fit */
     int robust;            /* rounds of reweighting */
+    float pinned;          /* of the last passes, see hmk_window */
     int rewindow;          /* passes with the sub-pixel shifted taper, at most; 0 = one pass in
                             * all, its taper not shifted */
     float settled;         /* px: re-windowing ends when the fit moves less; see unpin */

@@ -288,7 +288,7 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
     else
         store(out->evidence, evidence_of(k, swc));
     vec even = sw * sw / vmax((float)(2 * top * top) * k->squares, tiny);
-    const int gained = win->gain && win->gain[0] != 1; /* all are 1 where only evidence counts */
+    const int gained = win->gain != NULL;
     vec part = share_of_curvature(share, even, gained), by_row, by_col;
     vec rr = steadied(hrr, part * mrr, jrr, total, k->inflation, &by_row);
     vec cc = steadied(hcc, part * mcc, jcc, total, k->inflation, &by_col);
@@ -301,7 +301,9 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
      * left of a shift rests where its own error is 1 / (1 - b) times as large. */
     vec pinned = win->pinned * vmax(swc, tiny) / vmax(rr + cc, tiny);
     vec grown = k->inflation * (1.0f + WRAPPED / (1.0f + q * q));
-    grown /= 1.0f - vmin(pinned, splat(PINNED_MOST));
+    pinned = vmin(pinned, splat(PINNED_MOST));
+    store(out->pinned, pinned);
+    grown /= 1.0f - pinned;
     vec px2 = (float)((double)n * n / (4 * M_PI * M_PI)) * grown * grown;
     store(out->var_row, px2 * (a * a * jrr + 2.0f * a * b * jrc + b * b * jcc));
     store(out->var_col, px2 * (b * b * jrr + 2.0f * b * c * jrc + c * c * jcc));

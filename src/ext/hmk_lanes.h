@@ -92,6 +92,7 @@ typedef struct {
     HMK_PER_LANE(float) evidence[HMK_MAX_LANES];
     HMK_PER_LANE(float) var_row[HMK_MAX_LANES];   /* px^2, inflation included */
     HMK_PER_LANE(float) var_col[HMK_MAX_LANES];
+    HMK_PER_LANE(float) pinned[HMK_MAX_LANES];    /* share of a move that the taper hides */
 } hmk_fit;
 
 /* How coherent two windows are at which wave number: sums over rings of bins, of radius

@@ -46,6 +46,7 @@ def coherence(
     options: dict[str, Any],
     out: NDArray[np.float32],
     instruction_set: str | None = None,
+    gain: NDArray[np.float32] | None = None,
 ) -> int: ...
 def median_test(
     u: NDArray[np.float32],

@@ -12,7 +12,7 @@ import numpy as np
 
 from hmavel import _fftw
 from hmavel._types import Displacement, Quality
-from hmavel.correlator_settings import DEFAULT, WEIGHTS, Settings
+from hmavel.correlator_settings import DEFAULT, WEIGHTS, Settings, usual_pinned
 from hmavel.frame import Frame, Image, extent
 from hmavel.neighbours import with_strain, without_outliers
 from hmavel.node_field import NodeField
@@ -330,6 +330,8 @@ def _options(
         "coarse_beta": settings.coarse_taper,
         "fine_beta": settings.fine_taper,
         "last_beta": settings.last_taper,
+        "pinned": usual_pinned(settings.last_taper),
+        "noisy_beta": min(settings.noisy_taper, settings.last_taper),
         "half_row": int(row[0] % 1 == 0.5),
         "half_col": int(col[0] % 1 == 0.5),
     }

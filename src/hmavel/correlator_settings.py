@@ -8,6 +8,16 @@ from dataclasses import dataclass
 WEIGHTS = {"white": 0, "half": 1, "cross": 2, "noise": 1}
 
 
+
+
+def usual_pinned(taper: float) -> float:
+    """Return the share of a shift that a taper hides of a bin at |k| = 1, for power k^-2.4.
+
+    The first order of `hidden_shift`; tiles that noise has touched know better.
+    """
+    return 2.4 / (16 * taper * (1 - 1.25 * taper))
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the kernel can be told beyond the windows. The defaults are those of the method.
@@ -19,6 +29,8 @@ class Settings:
     coarse_taper: float = 0.35  #: share of the coarse window that falls off at each end
     fine_taper: float = 0.5  #: the same for the fine window; 0.5 = Hann
     last_taper: float = 0.25  #: the same for the re-windowed passes
+    noisy_taper: float = 0.1  #: the same in tiles of strong noise; see noise_weights
+    noisy_from: float = 0.07  #: px; noise is strong where no match could be surer than this
     weight: str = "half"  #: frequency weights: "white", "half", "cross" or "noise"
     drowned: bool = True  #: with "half": less weight to wave numbers that noise has drowned
     robust: int = 1  #: rounds of robust reweighting

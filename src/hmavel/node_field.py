@@ -19,7 +19,7 @@ from hmavel._types import Quality
 from hmavel.correlator_settings import WEIGHTS
 from hmavel.frame import Frame, Part, PartMemory, overlap
 from hmavel.neighbours import FOLLOW
-from hmavel.noise_weights import NoiseWeights, band_count
+from hmavel.noise_weights import MORE, NoiseWeights, band_count
 from hmavel.seeds import AGREE, between_seeds, every, levels
 from hmavel.strip_threads import check, in_threads, pipeline
 
@@ -115,6 +115,7 @@ class NodeField:
         noise = self._noise_weights(max(leading, default=0))
         strips = self._strips(max([*leading, noise.rows if noise else 1]))
         told = replace(self, noise=noise)
+        scout = replace(self, options=self.options | {"settled_sigmas": _SCOUTS_SETTLED})
         cols = self._span(self.col, 0, len(self.col))
         parts: dict[int, Part] = {}
         memory = PartMemory()
@@ -142,7 +143,7 @@ class NodeField:
                 m += first
                 new = ~np.isin(noise.tile(m, n), list(noise.known))
                 told._learn_noise(part, m[new], n[new], out[:2, m[new], n[new]])
-            (self if coarse and level == 0 else told)._measure(part, i, j, guess, out, quality)
+            (scout if coarse and level == 0 else told)._measure(part, i, j, guess, out, quality)
             if noise and coarse and level == len(leading):
                 # Scouts went before anything was known; nothing follows them any more.
                 i, j = np.nonzero(order[0][first:last] & np.isfinite(out[0, first:last]))
@@ -170,7 +171,10 @@ class NodeField:
             rows = max(1, 4 * window // step)
         cols = _TILE * rows
         across = -(-len(self.col) // cols)
-        return NoiseWeights(rows, cols, across, window, self.options["likely"])
+        return NoiseWeights(
+            rows, cols, across, window, self.options["likely"], self.options["last_beta"],
+            self.options["noisy_beta"], self.options["noisy_from"],
+        )
 
     def _learn_noise(
         self, part: Part, i: NDArray[np.intp], j: NDArray[np.intp], guess: NDArray[np.float32]
@@ -179,16 +183,48 @@ class NodeField:
         known = np.flatnonzero(np.isfinite(guess).all(axis=0))
         if not known.size or self.noise is None:
             return
-        known = known[self.noise.samples(i[known], j[known])]
         i, j, guess = i[known], j[known], guess[:, known]
+        few = self.noise.samples(i, j)
+        self.noise.learn(i[few], j[few], self._rings(part, i[few], j[few], guess[:, few]))
+        tile = self.noise.tile(i, j)
+        looks = {int(t): self.noise.unsure.pop(int(t), None) for t in np.unique(tile)}
+        again, sums = [], []
+        for one, gain in looks.items():
+            if gain is not None:
+                mine = np.flatnonzero(tile == one)
+                again.append(mine[self.noise.samples(i[mine], j[mine], MORE)])
+                at = again[-1]
+                sums.append(self._rings(part, i[at], j[at], guess[:, at], gain))
+        if again:
+            all_ = np.concatenate(again)
+            self.noise.learn(i[all_], j[all_], np.concatenate(sums, axis=1), again=True)
+
+    def _rings(
+        self,
+        part: Part,
+        i: NDArray[np.intp],
+        j: NDArray[np.intp],
+        guess: NDArray[np.float32],
+        gain: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Sum the spectra of nodes near their guesses over rings: (3, nodes, bands)."""
         sums = np.empty((3, i.size, band_count(int(self.options["fine"]))), np.float32)
         status = _kernels.coherence(
             part.a, part.b, *self._places(part, i, j),
             np.ascontiguousarray(guess[0]), np.ascontiguousarray(guess[1]),
-            self.options, sums, self.instruction_set,
+            self.options, sums, self.instruction_set, gain,
         )  # fmt: skip
         check(status)
-        self.noise.learn(i, j, sums)
+        return sums
+
+    def _told(self, tile: int) -> dict[str, Any]:
+        """Return the kernel's options for a tile whose noise is known."""
+        options = self.options
+        if self.noise is None:
+            return options
+        weight = WEIGHTS["cross"] if options["likely"] else options["weight"]
+        taper, pinned = self.noise.taper[tile], self.noise.pinned[tile]
+        return options | {"last_beta": taper, "pinned": pinned, "weight": weight}
 
     def _places(
         self, part: Part, i: NDArray[np.intp], j: NDArray[np.intp]
@@ -243,12 +279,8 @@ class NodeField:
             ]
         row, col = self._places(part, i, j)
         guess = np.ascontiguousarray(guess)
-        options = self.options
-        if options["likely"]:
-            likely = options | {"weight": WEIGHTS["cross"]}
         for first, last, gain in runs:
-            if options["likely"]:
-                options = self.options if gain is None else likely
+            options = self.options if gain is None else self._told(int(tile[first]))
             status = _kernels.correlate(
                 part.a, part.b, row, col, guess[0], guess[1], options, found, why, first, last,
                 self.instruction_set, gain,
@@ -425,3 +457,6 @@ _TILE = 4
 
 #: Of the seeds along rows and columns, one in so many searches before the others.
 _SCOUTS = 4
+
+#: They settle to so many of their sigmas: what a tile learns begins where they lead to.
+_SCOUTS_SETTLED = 0.5

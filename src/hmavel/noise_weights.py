@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hmavel.hidden_shift import hidden_shares
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -19,17 +21,28 @@ __all__ = ["SAMPLES", "NoiseWeights", "band_count"]
 
 #: Nodes of a tile whose windows are looked at, and the fewest that say something.
 SAMPLES, _LEAST = 16, 4
+#: Where noise matters, so many are looked at again, with weights: from this part on of the
+#: sigma where the flatter taper begins.
+MORE, _DOUBTFUL = 48, 0.5
+#: The nodes' turn to be looked at, modulo 1, grows by this along rows and columns: the first of
+#: them lie evenly, however many they are (the generalised golden ratio).
+_TURN = 0.7548776662466927, 0.5698402909980532
+#: The flatter taper is reached at so many times the sigma where it begins.
+_WHOLLY = 1.5
 #: Rings whose coherence is lower than this count as if it were this.
-_FLOOR = 0.05
+_FLOOR = 0.01
 #: A tile where no ring is more coherent than this shows no match: it has no say.
 _BLIND = 0.3
 #: Where all are more coherent than this the weights would hardly change.
 _CLEAR = 0.6
-#: Spectra of power that fall faster, k^-s, keep their weights: what noise leaves of smooth snow
-#: are a few long waves, of which the taper hides much, and sigma does not know how much.
+#: Where the power falls faster, k^-s, bins count by what the taper lets them show of a shift,
+#: and the taper stays: what noise leaves of smooth snow are a few long waves, and a taper hides
+#: much of their shift.
 _STEEP = 3.2
 #: Radii that the slope is taken from: below, a window shows its taper; above, noise.
 _SLOPE_FROM, _SLOPE_TO = 2, 6
+#: No texture falls less, or more.
+_SLOPES = 1.0, 4.5
 #: Rings are smoothed over so many bins (standard deviation): low ones hold few.
 _SMOOTH = 0.8
 
@@ -47,6 +60,7 @@ class _Rings:
     smooth: NDArray[np.float64]  #: (rings, rings): neighbours by distance and number of bins
     low: NDArray[np.intp]  #: of each bin the ring below ...
     part: NDArray[np.float64]  #: ... and how far it lies above that
+    square: NDArray[np.float64]  #: of each bin |k|²
     used: NDArray[np.float64]  #: 0 for the mean and for what the other half plane repeats
     fall: NDArray[np.float64]  #: (rings,): makes the slope of a line of ring values in ln k
 
@@ -54,6 +68,11 @@ class _Rings:
         """Return s of the spectrum k^-s nearest to sums of power over rings."""
         level = np.log(np.maximum(power / self.count, 1e-30))
         return np.asarray(-(level * self.fall).sum(axis=1))
+
+    def least_sigma(self, c: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+        """Return the bound of Cramér and Rao, px, of one component of a flat window's shift."""
+        turn = (2 * np.pi / window * np.arange(1, len(self.count) + 1)) ** 2
+        return np.asarray((self.count * turn * c**2 / (1 - c**2)).sum(axis=1) ** -0.5)
 
     def smoothed(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Smooth (tiles, rings) along the rings."""
@@ -83,7 +102,7 @@ def _rings(window: int) -> _Rings:
     fall = np.where(between, np.log(rings) - np.log(rings[between]).mean(), 0.0)
     fall /= max(float((fall**2).sum()), 1e-30)
     near /= near.sum(axis=1, keepdims=True)
-    return _Rings(count, near, low, at - low, used.ravel(), fall)
+    return _Rings(count, near, low, at - low, radius**2, used.ravel(), fall)
 
 
 @dataclass(frozen=True)
@@ -98,30 +117,51 @@ class NoiseWeights:
     across: int  #: tiles side by side
     window: int
     likely: bool  #: weights of maximum likelihood, else half-whitening less what is drowned
+    last_taper: float  #: of the last passes, where noise is not strong ...
+    noisy_taper: float  #: ... and where it is
+    noisy_from: float  #: px; it begins to be where the least possible sigma is above
     #: of a tile, for each bin: factor of its weight, the inverse, what its cosine counts
     gains: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    taper: dict[int, float] = field(default_factory=dict)  #: of a tile, of the last passes
+    #: of a tile, share of a shift that its taper hides, of a bin at |k| = 1 (see hmk_window)
+    pinned: dict[int, float] = field(default_factory=dict)
     known: set[int] = field(default_factory=set)  #: tiles that enough was seen of
+    #: of a tile that is to be looked at again, the gains to do so with
+    unsure: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
     def tile(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the tile of each node (i, j)."""
         return (i // self.rows) * self.across + j // self.cols
 
-    def samples(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Choose among nodes (i, j) up to ``SAMPLES`` of each tile, evenly."""
+    def samples(
+        self, i: NDArray[np.intp], j: NDArray[np.intp], count: int = SAMPLES
+    ) -> NDArray[np.intp]:
+        """Choose among nodes (i, j) up to ``count`` of each tile, evenly; sorted by tile.
+
+        Every node has its turn, whichever others there are: a node that is missing gives its
+        place to the next, and all others stay.
+        """
+        turn = np.mod(i * _TURN[0] + j * _TURN[1], 1.0)
         tile = self.tile(i, j)
-        order = np.argsort(tile, kind="stable")
-        runs = np.split(order, np.flatnonzero(np.diff(tile[order])) + 1)
-        return np.concatenate(
-            [r[np.linspace(0, r.size - 1, min(r.size, SAMPLES)).astype(int)] for r in runs]
-        )
+        order = np.lexsort((turn, tile))
+        first = np.flatnonzero(np.diff(tile[order], prepend=-1))
+        rank = np.arange(i.size) - np.repeat(first, np.diff(np.append(first, i.size)))
+        return order[rank < count]
 
     def learn(
-        self, i: NDArray[np.intp], j: NDArray[np.intp], sums: NDArray[np.float32]
+        self,
+        i: NDArray[np.intp],
+        j: NDArray[np.intp],
+        sums: NDArray[np.float32],
+        *,
+        again: bool = False,
     ) -> None:
         """Learn the tiles of nodes (i, j), sorted by tile, from their sums over rings.
 
         ``sums`` is (3, nodes, bands): the coherent part of the cross-spectrum, the power of
-        either window.
+        either window. A fit makes what it is made of coherent, noise as well; so tiles that
+        come out as ``unsure`` are to be looked at ``again`` by fits in which noise has hardly a
+        say: by the square of what the first look found.
         """
         scale = np.sqrt(sums[1].sum(axis=1) * sums[2].sum(axis=1))
         seen = scale > 0  # else no data, or no texture
@@ -137,19 +177,38 @@ class NoiseWeights:
         power = np.sqrt(of_tile[1, enough] * of_tile[2, enough]).astype(np.float64)
         rings = _rings(self.window)
         c = rings.smoothed(coherent / np.maximum(power, 1e-30))
-        says = (c.max(axis=1) >= _BLIND) & (self.likely | (c.min(axis=1) <= _CLEAR))
+        drowned = c.min(axis=1) <= _CLEAR
+        says = (c.max(axis=1) >= _BLIND) & (self.likely | drowned | again)
         if not says.any():
             return
         c, coherent, power = np.clip(c[says], _FLOOR, 0.9999), coherent[says], power[says]
-        gain, plain = c, np.ones_like(c)
+        gain = c
         if self.likely:
             level = rings.smoothed(np.log(np.maximum(power / rings.count, 1e-30)))
             level = np.exp(level - level[:, :1])
-            gain, plain = c / (level * (1 - c**2)), 1 / np.sqrt(level)
-        steep = rings.slope(coherent) > _STEEP
-        gain = rings.at_bins(np.where(steep[:, None], plain, gain))
+            gain = c / (level * (1 - c**2))
+        sigma = rings.least_sigma(c, self.window) / self.noisy_from
+        for m in np.flatnonzero(drowned[says] & (sigma > _DOUBTFUL) & (not again)):
+            square = rings.at_bins(c[m : m + 1] ** 2)[0]
+            table = np.stack([square, 1 / square, np.zeros_like(square)], axis=1)
+            self.unsure[int(tiles[enough][says][m])] = table.astype(np.float32).ravel()
+        slope = rings.slope(coherent)
+        steep = slope > _STEEP
+        flat = np.where(steep, 0.0, np.clip(np.log(sigma) / np.log(_WHOLLY), 0.0, 1.0))
+        taper = self.last_taper + flat * (self.noisy_taper - self.last_taper)
+        gain = rings.at_bins(gain)
+        shares = [
+            np.repeat(hidden_shares(self.window, round(b, 2), round(s, 1)).ravel(), 2)
+            for b, s in zip(taper, np.clip(slope, *_SLOPES), strict=True)
+        ]
+        hidden = np.clip(shares, 0.0, 0.95)
+        gain[steep] *= 1 - hidden[steep]
+        level = (power / rings.count) ** (1.0 if self.likely else 0.5)
+        expected = gain * rings.at_bins(c * level) * rings.used
+        pinned = (expected * hidden * rings.square).sum(axis=1) / expected.sum(axis=1)
         heard = rings.at_bins(c) * rings.used
         heard *= np.sqrt(2 / (heard**2).sum(axis=1, keepdims=True))
         tables = np.stack([gain, 1 / gain, heard], axis=2).astype(np.float32)
-        for tile, table in zip(tiles[enough][says].tolist(), tables, strict=True):
-            self.gains[tile] = table.ravel()
+        for k, tile in enumerate(tiles[enough][says].tolist()):
+            self.gains[tile] = tables[k].ravel()
+            self.taper[tile], self.pinned[tile] = float(taper[k]), float(pinned[k])
