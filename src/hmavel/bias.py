@@ -7,20 +7,19 @@ measurements in docs/method.md, section Bias.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hmavel._types import BoolArray, Displacement, FloatArray
-from hmavel.bias_menu import MIN_PER_PARAMETER, Menu
+from hmavel.bias_average import NAMES, Average, Frame, Shapes
 from hmavel.bias_models import (
-    POLYNOMIALS,
     WEIGHTED_VARIANCE,
     Array,
     Fit,
-    Shape,
+    core_sigma,
     find_steps,
     node_redundancy,
     robust_fit,
@@ -38,10 +37,21 @@ MODELS = ("constant", "plane", "quadratic", "stripes", "auto", "none")
 #: Nodes that enter the fit; more add nothing but time.
 SAMPLE = 16_000
 #: Pieces a spline may have, and the nodes that each must be long.
-PIECES, MIN_PIECE = (0, 4, 9, 18, 36), 8
+PIECES, MIN_PIECE = (4, 9, 18, 36), 8
 #: A shape asked for by name is refused when its variance over the nodes exceeds that on
 #: the ground by this factor.
 MAX_EXTRAPOLATION = 20.0
+#: Independent measurements that each parameter of a shape must have.
+MIN_PER_PARAMETER = 6.0
+#: Probability of the constant up to which ``auto`` takes another shape; where blocks of
+#: ground are held out they must speak as clearly.
+DOUBT = 0.001
+#: Sigmas by which a correction must be an improvement for ``auto`` to take it off.
+CAUTION = 1.0
+#: Times that the nodes' weights are found anew beside the mean of the shapes.
+ROUNDS = 2
+#: -2 log probability of the constant up to which one round is enough to choose it.
+CLEAR = 4.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class Bias:
     redundancy: float  #: neighbouring nodes per independent measurement, estimated
     extrapolation: float  #: mean variance of the error at all nodes over that on the ground
     criterion: Mapping[str, float]  #: of each model the ground admits; smaller is better
+    share: tuple[float, float] = (1.0, 1.0)  #: of the shape beside the constant, (row, col)
     column_angle: float = 0.0  #: degrees clockwise from the image's columns
     flag: bool = False  #: True when the model asked for could not be had
     reason: str = ""  #: why
@@ -87,6 +98,7 @@ def fit_bias(
     min_count: int = 100,
     min_spread: float = 40.0,
     reach: float = 333.0,
+    module: float = 880.0,
 ) -> Bias:
     """Fit the matching error on stable ground and take it off every node.
 
@@ -112,7 +124,10 @@ def fit_bias(
         12 by 12 nodes, 96 px wide, has 40.
     reach
         Distance from the ground's outline, px, up to which a shape is continued; farther
-        out the value of the nearest such place is held. 333 px of 15 m are 5 km.
+        out it goes over to the constant. 333 px of 15 m are 5 km.
+    module
+        Width of a detector module of the sensor, px. 880 px of 15 m are the 13.2 km of
+        Landsat-8's and -9's: 14 of them cover the swath of 185 km.
 
     Returns
     -------
@@ -160,11 +175,12 @@ def fit_bias(
             f"bias model: expected one of {', '.join(MODELS)}, got {model!r}; 'auto' chooses"
         )
     column_angle = 0.0 if column_angle is None else column_angle
-    if min_count < 3 or not min(reach, min_spread) >= 0 or not abs(column_angle) <= 90:
+    wrong = not min(reach, min_spread) >= 0 or not abs(column_angle) <= 90 or not module > 0
+    if min_count < 3 or wrong:
         raise ValueError(
-            "bias: expected min_count >= 3, reach and min_spread >= 0 and column_angle in "
-            f"-90 ... 90, got {min_count}, {reach}, {min_spread}, {column_angle}; leave them "
-            "out for the defaults"
+            "bias: expected min_count >= 3, reach and min_spread >= 0, module > 0 and "
+            f"column_angle in -90 ... 90, got {min_count}, {reach}, {min_spread}, {module}, "
+            f"{column_angle}; leave them out for the defaults"
         )
     used = ground & d.good & np.isfinite(d.drow) & np.isfinite(d.dcol)
     count = int(used.sum())
@@ -181,7 +197,7 @@ def fit_bias(
         log.warning("bias: %s; widen the stable mask or drop the pair", reason)
         return _untouched(d, used, model, reason=reason)
     try:
-        return _Search(d, used, column_angle, reach).run(model)
+        return _Search(d, used, column_angle, reach, module).run(model)
     except StableGroundError as error:
         log.warning("%s", error)
         return _untouched(d, used, model, reason=f"expected {error.expected}, got {error.got}")
@@ -214,8 +230,10 @@ def _untouched(d: Displacement, used: BoolArray, requested: str, reason: str) ->
 class _Search:
     """One pair's ground, and the shapes tried on it."""
 
-    def __init__(self, d: Displacement, used: BoolArray, angle: float, reach: float) -> None:
-        self.d, self.used, self.angle = d, used, angle
+    def __init__(
+        self, d: Displacement, used: BoolArray, angle: float, reach: float, module: float
+    ) -> None:
+        self.d, self.used, self.angle, self.module = d, used, angle, module
         c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
         row, col = np.meshgrid(
             np.asarray(d.row, np.float64), np.asarray(d.col, np.float64), indexing="ij"
@@ -234,124 +252,193 @@ class _Search:
         everywhere = self.places.reshape(-1, 2)
         self.domain = everywhere[:: max(1, len(everywhere) // 2000)]
         self.shape = shape_over(self.p, 1, reach)
+        self.frame = Frame.over(
+            everywhere, self.shape.limits, self.shape.hull, reach, self.spacing
+        )
         self.redundancy = 1.0
 
     def run(self, requested: str) -> Bias:
         start = self.y - core_scatter(self.y[:, 0], self.y[:, 1]).centre
-        shapes = {m: replace(self.shape, degree=k) for m, k in POLYNOMIALS.items()}
-        constant = robust_fit(shapes["constant"], self.p, self.y, start)
+        constant = robust_fit(self.shape, self.p, self.y, start)
         if requested == "constant":
-            self._measure_redundancy(constant)
-            return self._result("constant", requested, constant, {})
-        rich = robust_fit(shapes["quadratic"], self.p, self.y, start)
-        self._measure_redundancy(rich)
-        wanted = MODELS[:4] if requested == "auto" else ("constant", requested)
-        if "stripes" in wanted:
-            shapes["stripes"], rich = self._stripes(rich)
-            self._measure_redundancy(rich)
-        menu = self._menu([shapes[m] for m in wanted], rich)
-        criterion = {m: menu.criterion(shapes[m]) for m in wanted}
+            self._measure_redundancy(constant, constant.sigma)
+            return self._of_fit(requested, constant)
+        rich = robust_fit(replace(self.shape, degree=6), self.p, self.y, start)
+        shapes = self._shapes(rich, quick=requested == "auto")
+        criterion = shapes.criterion()
         if requested == "auto":
-            order = sorted(wanted, key=lambda m: criterion[m])
-            bar = menu.held_out(shapes["constant"])
-            best = next(
-                m for m in order if m == "constant" or menu.held_out(shapes[m]) < bar
-            )
-        else:
-            best = requested
-        if best == "constant":
-            return self._result(best, requested, constant, criterion)
-        fit = robust_fit(shapes[best], self.p, self.y, self.y - rich.at(self.p))
+            return self._chosen(shapes, constant, criterion)
+        mean = shapes.mean(requested)
+        member, i = mean.most_probable()
         reason = ""
-        if not np.isfinite(criterion[best]):
+        if shapes.independent < MIN_PER_PARAMETER * member.size(i):
             reason = (
                 f"expected {MIN_PER_PARAMETER:g} independent measurements per parameter for "
-                f"{best!r}, got fewer from {int(self.used.sum())} nodes"
+                f"{requested!r}, got fewer from {int(self.used.sum())} nodes"
             )
-        elif self._extrapolation(fit) > MAX_EXTRAPOLATION:
-            reason = f"expected ground spread over the scene for {best!r}, got it in one part"
-        if reason:
-            log.warning("bias: %s; the constant is used", reason)
-            return self._result("constant", requested, constant, criterion, reason)
-        return self._result(best, requested, fit, criterion)
+        elif requested == "stripes":
+            return self._of_mean(requested, requested, mean, constant, np.ones(2), criterion)
+        else:
+            shape = replace(self.shape, degree=member.degree)
+            fit = robust_fit(shape, self.p, self.y, self.y - mean.at(self.p))
+            if self._extrapolation(fit) <= MAX_EXTRAPOLATION:
+                return self._of_fit(requested, fit, criterion)
+            reason = (
+                f"expected ground spread over the scene for {requested!r}, got it in one part"
+            )
+        log.warning("bias: %s; the constant is used", reason)
+        return self._of_fit(requested, constant, criterion, reason)
 
-    # -- what the ground supports ------------------------------------------------------
+    def _shapes(self, rich: Fit, quick: bool) -> Shapes:
+        """Weigh all shapes; weights, width and redundancy are those beside the best of them."""
+        extent = [self.frame.limits[i + 1] - self.frame.limits[i] for i in (0, 2)]
+        pieces = [[k for k in PIECES if k * MIN_PIECE * self.spacing <= e] for e in extent]
+        model: Fit | Average = rich
+        plane = replace(self.shape, degree=3)
+        steps: tuple[float, ...] = ()
+        for k in range(ROUNDS):
+            residual = self.y - model.at(self.p)
+            sigma = np.maximum(core_sigma(residual), 1e-9)
+            weight = tukey(residual, sigma)
+            self._measure_redundancy(model, sigma)
+            if k:  # beside a ramp alone steps are not seen yet
+                steps = find_steps(
+                    plane, self.p, self.y, weight, sigma, self.spacing,
+                    max(self.redundancy / self.thin, 1e-3),
+                )  # fmt: skip
+            shapes = Shapes(
+                self.frame, self.p, self.y, weight, sigma,
+                WEIGHTED_VARIANCE * self.redundancy / self.thin, pieces, self.module, steps,
+            )  # fmt: skip
+            if quick and shapes.criterion()["constant"] < CLEAR:
+                break
+            model = shapes.mean("stripes")
+        return shapes
+
+    def _chosen(
+        self, shapes: Shapes, constant: Fit, criterion: Mapping[str, float]
+    ) -> Bias:
+        """Take the mean of all shapes off as far as that is hardly ever worse."""
+        mean = shapes.mean()
+        member, i = mean.most_probable()
+        names = sorted(criterion, key=lambda m: criterion[m])
+        name = next(m for m in names if m != "constant")
+        enough = -2.0 * np.log(DOUBT)
+        few = shapes.independent < MIN_PER_PARAMETER * member.size(i)
+        if few or criterion["constant"] < enough or shapes.gain(member, i) < enough:
+            return self._of_fit("auto", constant, criterion)
+        share = self._share(mean, constant)
+        if not share.any():
+            return self._of_fit("auto", constant, criterion)
+        return self._of_mean(name, "auto", mean, constant, share, criterion)
+
+    def _share(self, mean: Average, constant: Fit) -> Array:
+        """Return how much (2,) of the shape is taken off besides the constant.
+
+        With the share s of a correction q the squared error over the nodes falls by
+        2 s <q, e> - s^2 <q, q>, e being the error less the constant: s is the largest, up to
+        1, with which that is positive even when <q, e> is ``CAUTION`` sigmas less than
+        it seems.
+        """
+        flat = constant.at(self.domain)
+        extra = mean.at(self.domain) - flat
+        product, variance = mean.along(self.domain, extra)
+        product = product - (extra * flat).sum(axis=0)
+        sure = product - CAUTION * np.sqrt(variance)
+        most = np.maximum((extra**2).sum(axis=0), 1e-30)
+        return np.asarray(np.clip(2.0 * sure / most, 0.0, 1.0))
 
     def _extrapolation(self, fit: Fit) -> float:
         on_ground = float((fit.leverage(self.p) * fit.weight).sum() / fit.weight.sum())
         return float(fit.leverage(self.domain).mean()) / max(on_ground, 1e-30)
 
-    def _stripes(self, quadratic: Fit) -> tuple[Shape, Fit]:
-        """Choose polynomial, steps and profiles of the ``stripes`` shape."""
-        rich = quadratic
-        best = replace(self.shape, degree=3)
-        extent = [best.limits[i + 1] - best.limits[i] for i in (0, 2)]
-        pieces = [
-            [k for k in PIECES if k == 0 or k * MIN_PIECE * self.spacing <= e] for e in extent
-        ]
-        for _ in range(2):
-            redundancy = max(self.redundancy / self.thin, 1e-3)
-            base = replace(best, across=0)
-            steps = find_steps(base, self.p, self.y, rich, self.spacing, redundancy)
-            across = [replace(best, steps=(), across=k) for k in pieces[0]]
-            across += [replace(best, steps=steps, across=k) for k in pieces[0][:2]]
-            tried = [
-                replace(s, degree=k, along=n) for s in across for k in (3, 6) for n in pieces[1]
-            ]
-            menu = self._menu(tried, rich)
-            best = min(tried, key=menu.criterion)
-            if not (best.steps or best.across or best.along):
-                return best, rich  # a polynomial after all: nothing to refine
-            rich = robust_fit(best, self.p, self.y, self.y - rich.at(self.p))
-        return best, rich
-
-    def _menu(self, shapes: list[Shape], rich: Fit) -> Menu:
-        per_node = self.thin / self.redundancy
-        return Menu(shapes, rich, self.p, self.y, self.domain, per_node)
-
-    def _measure_redundancy(self, fit: Fit) -> None:
+    def _measure_redundancy(self, fit: Fit | Average, sigma: Array) -> None:
         residual = np.full((*self.d.drow.shape, 2), np.nan)
         rest = self.all_y - fit.at(self.places[self.used])
-        rest[tukey(rest, fit.sigma) < 0.25] = np.nan
-        residual[self.used] = rest / fit.sigma
+        rest[tukey(rest, sigma) < 0.25] = np.nan
+        residual[self.used] = rest / sigma
         self.redundancy = node_redundancy(residual)
 
     # -- what comes out ----------------------------------------------------------------
+
+    def _of_fit(
+        self, requested: str, fit: Fit, criterion: Mapping[str, float] | None = None,
+        reason: str = "",
+    ) -> Bias:  # fmt: skip
+        repeats = WEIGHTED_VARIANCE * self.redundancy / self.thin
+        rms = np.sqrt(float(fit.leverage(self.domain).mean()) * repeats)
+        beta = np.zeros((6, 2))
+        beta[: fit.shape.degree] = fit.beta
+        name = NAMES[fit.shape.degree]
+        return self._result(
+            name, requested, fit.at, rms * fit.sigma, self._extrapolation(fit),
+            _coefficients(beta, fit.shape.unit, self.shift, self.origin), criterion or {},
+            np.ones(2), reason,
+        )  # fmt: skip
+
+    def _of_mean(
+        self, name: str, requested: str, mean: Average, constant: Fit, share: Array,
+        criterion: Mapping[str, float],
+    ) -> Bias:  # fmt: skip
+        def error(p: Array) -> Array:
+            flat = constant.at(p)
+            return np.asarray(flat + share * (mean.at(p) - flat))
+
+        variance = mean.variance(self.domain).mean(axis=0)
+        on_ground = mean.variance(self.p[:: max(1, len(self.p) // 2000)]).mean()
+        coefficients = _coefficients(
+            mean.polynomial, self.frame.unit, self.shift, self.origin
+        )
+        member, i = mean.most_probable()
+        at = np.unique(member.shapes.one(i)[0])
+        if len(at):
+            size = mean.sizes(member, i)
+            coefficients["step_places"] = tuple(self.frame.low + self.frame.width * at)
+            coefficients["step_row"], coefficients["step_col"] = (tuple(v) for v in size[at].T)
+        return self._result(
+            name, requested, error, np.sqrt(variance),
+            float(variance.mean() / max(on_ground, 1e-30)), coefficients, criterion, share,
+        )  # fmt: skip
 
     def _result(
         self,
         model: str,
         requested: str,
-        fit: Fit,
+        error_at: Callable[[Array], Array],
+        sigma: Array,
+        extrapolation: float,
+        coefficients: Mapping[str, tuple[float, ...]],
         criterion: Mapping[str, float],
+        share: Array,
         reason: str = "",
     ) -> Bias:
         d = self.d
-        error = fit.at(self.places.reshape(-1, 2)) + self.shift
+        error = error_at(self.places.reshape(-1, 2)) + self.shift
         drow, dcol = (error[:, i].reshape(d.drow.shape) for i in (0, 1))
         corrected = replace(
             d,
             drow=(d.drow - drow).astype(d.drow.dtype),
             dcol=(d.dcol - dcol).astype(d.dcol.dtype),
         )
-        repeats = WEIGHTED_VARIANCE * self.redundancy / self.thin
-        rms = np.sqrt(float(fit.leverage(self.domain).mean()) * repeats)
+        residual = self.y - error_at(self.p)
+        weight = tukey(residual, np.maximum(core_sigma(residual), 1e-9))
         return Bias(
             model=model,
             requested=requested,
             count=int(self.used.sum()),
-            inliers=round(float((fit.weight > 0.1).sum()) * self.thin),
-            coefficients=_coefficients(fit, self.shift, self.origin),
+            inliers=round(float((weight > 0.1).sum()) * self.thin),
+            coefficients=coefficients,
             corrected=corrected,
             before=spread_of(d, self.used),
             after=spread_of(corrected, self.used),
             drow=drow,
             dcol=dcol,
-            sigma_row=float(rms * fit.sigma[0]),
-            sigma_col=float(rms * fit.sigma[1]),
+            sigma_row=float(sigma[0]),
+            sigma_col=float(sigma[1]),
             redundancy=self.redundancy,
-            extrapolation=self._extrapolation(fit),
-            criterion={m: v for m, v in criterion.items() if np.isfinite(v)},
+            extrapolation=extrapolation,
+            criterion=criterion,
+            share=(float(share[0]), float(share[1])),
             column_angle=self.angle,
             flag=bool(reason),
             reason=reason,
@@ -359,18 +446,14 @@ class _Search:
 
 
 def _coefficients(
-    fit: Fit, shift: Array, origin: tuple[float, float]
+    beta: Array, unit: float, shift: Array, origin: tuple[float, float]
 ) -> dict[str, tuple[float, ...]]:
     names = ("constant", "across", "along", "across2", "across_along", "along2")
     power = (0, 1, 1, 2, 2, 2)
     out: dict[str, tuple[float, ...]] = {"origin": origin}
-    for name, n, beta in zip(names[: fit.shape.degree], power, fit.beta, strict=False):
-        value = beta * (1000.0 / fit.shape.unit) ** n + (shift if n == 0 else 0.0)
+    for name, n, b in zip(names, power, beta, strict=True):
+        if n and not b.any():
+            continue
+        value = b * (1000.0 / unit) ** n + (shift if n == 0 else 0.0)
         out[name] = (float(value[0]), float(value[1]))
-    if fit.shape.steps:
-        k = fit.shape.degree
-        size = fit.beta[k : k + len(fit.shape.steps)]
-        out["step_places"] = fit.shape.steps
-        out["step_row"] = tuple(float(v) for v in size[:, 0])
-        out["step_col"] = tuple(float(v) for v in size[:, 1])
     return out
