@@ -48,6 +48,9 @@ MIN_PER_PARAMETER = 6.0
 DOUBT = 0.001
 #: Sigmas by which a correction must be an improvement for ``auto`` to take it off.
 CAUTION = 1.0
+#: Distances from the ground's outline, in reaches, between which that is judged together, and
+#: their middles, between which it is interpolated.
+RINGS, MIDDLES = (0.0, 0.5, 1.0, np.inf), (0.0, 0.25, 0.75, 1.5)
 #: Times that the nodes' weights are found anew beside the mean of the shapes.
 ROUNDS = 2
 #: -2 log probability of the constant up to which one round is enough to choose it.
@@ -83,7 +86,9 @@ class Bias:
     redundancy: float  #: neighbouring nodes per independent measurement, estimated
     extrapolation: float  #: mean variance of the error at all nodes over that on the ground
     criterion: Mapping[str, float]  #: of each model the ground admits; smaller is better
-    share: tuple[float, float] = (1.0, 1.0)  #: of the shape beside the constant, (row, col)
+    #: of the shape beside the constant, (row, col), that is taken off within the ground's
+    #: outline, up to half, one and two reaches from it; empty for a single polynomial
+    share: tuple[tuple[float, float], ...] = ()
     column_angle: float = 0.0  #: degrees clockwise from the image's columns
     flag: bool = False  #: True when the model asked for could not be had
     reason: str = ""  #: why
@@ -277,7 +282,8 @@ class _Search:
                 f"{requested!r}, got fewer from {int(self.used.sum())} nodes"
             )
         elif requested == "stripes":
-            return self._of_mean(requested, requested, mean, constant, np.ones(2), criterion)
+            everything = np.ones((len(RINGS), 2))
+            return self._of_mean(requested, requested, mean, constant, everything, criterion)
         else:
             shape = replace(self.shape, degree=member.degree)
             fit = robust_fit(shape, self.p, self.y, self.y - mean.at(self.p))
@@ -333,20 +339,30 @@ class _Search:
         return self._of_mean(name, "auto", mean, constant, share, criterion)
 
     def _share(self, mean: Average, constant: Fit) -> Array:
-        """Return how much (2,) of the shape is taken off besides the constant.
+        """Return how much (rings, 2) of the shape is taken off besides the constant.
 
-        With the share s of a correction q the squared error over the nodes falls by
+        With the share s of a correction q the squared error over a ring's nodes falls by
         2 s <q, e> - s^2 <q, q>, e being the error less the constant: s is the largest, up to
-        1, with which that is positive even when <q, e> is ``CAUTION`` sigmas less than
-        it seems.
+        1, with which that is positive even when <q, e> is ``CAUTION`` sigmas less than it
+        seems. Farther out there is never more of it than farther in.
         """
         flat = constant.at(self.domain)
         extra = mean.at(self.domain) - flat
-        product, variance = mean.along(self.domain, extra)
-        product = product - (extra * flat).sum(axis=0)
+        ring = np.searchsorted(np.asarray(RINGS), self._distance(self.domain), side="left")
+        inside = ring[:, None] == np.arange(len(RINGS))
+        parts = inside[:, :, None] * extra[:, None, :]
+        product, variance = mean.along(self.domain, parts)
+        product = product - (parts * flat[:, None, :]).sum(axis=0)
         sure = product - CAUTION * np.sqrt(variance)
-        most = np.maximum((extra**2).sum(axis=0), 1e-30)
-        return np.asarray(np.clip(2.0 * sure / most, 0.0, 1.0))
+        share = 2.0 * sure / np.maximum((parts**2).sum(axis=0), 1e-30)
+        share[~inside.any(axis=0)] = 1.0
+        return np.asarray(np.minimum.accumulate(np.clip(share, 0.0, 1.0)))
+
+    def _distance(self, p: Array) -> Array:
+        """Return the distance (n,) of places from the ground's outline, in reaches."""
+        hull, reach = self.frame.hull, self.frame.reach
+        far = np.zeros(len(p)) if hull is None else hull.distance(p, reach)
+        return np.asarray(far / max(reach, 1e-9))
 
     def _extrapolation(self, fit: Fit) -> float:
         on_ground = float((fit.leverage(self.p) * fit.weight).sum() / fit.weight.sum())
@@ -373,7 +389,7 @@ class _Search:
         return self._result(
             name, requested, fit.at, rms * fit.sigma, self._extrapolation(fit),
             _coefficients(beta, fit.shape.unit, self.shift, self.origin), criterion or {},
-            np.ones(2), reason,
+            None, reason,
         )  # fmt: skip
 
     def _of_mean(
@@ -381,8 +397,9 @@ class _Search:
         criterion: Mapping[str, float],
     ) -> Bias:  # fmt: skip
         def error(p: Array) -> Array:
-            flat = constant.at(p)
-            return np.asarray(flat + share * (mean.at(p) - flat))
+            flat, far = constant.at(p), self._distance(p)
+            taken = np.stack([np.interp(far, MIDDLES, s) for s in share.T], axis=1)
+            return np.asarray(flat + taken * (mean.at(p) - flat))
 
         variance = mean.variance(self.domain).mean(axis=0)
         on_ground = mean.variance(self.p[:: max(1, len(self.p) // 2000)]).mean()
@@ -409,7 +426,7 @@ class _Search:
         extrapolation: float,
         coefficients: Mapping[str, tuple[float, ...]],
         criterion: Mapping[str, float],
-        share: Array,
+        share: Array | None,
         reason: str = "",
     ) -> Bias:
         d = self.d
@@ -438,7 +455,7 @@ class _Search:
             redundancy=self.redundancy,
             extrapolation=extrapolation,
             criterion=criterion,
-            share=(float(share[0]), float(share[1])),
+            share=() if share is None else tuple((float(a), float(b)) for a, b in share),
             column_angle=self.angle,
             flag=bool(reason),
             reason=reason,

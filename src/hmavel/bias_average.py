@@ -203,19 +203,22 @@ class Average:
         return np.maximum(second - first**2, 0.0)
 
     def along(self, p: Array, direction: Array) -> tuple[Array, Array]:
-        """Return mean and variance (2,) of the error's products with ``direction`` (n, 2).
+        """Return mean and variance (m, 2) of the error's products with ``direction`` (n, m, 2).
 
         The error itself, unseen steps included, not the faded value that is taken off.
         """
         everywhere = replace(self.frame, hull=None)
-        means, spreads = [], []
+        mean, square = np.zeros(direction.shape[1:]), np.zeros(direction.shape[1:])
         for member, i in self.drawn():
-            x = direction.T @ member.columns(i, everywhere, p)
+            x = member.columns(i, everywhere, p)
             at, covariance = member.shapes.one(i)
-            both = [member.shapes.base.posterior(c, at, covariance) for c in (0, 1)]
-            means.append([x[c] @ both[c][0] for c in (0, 1)])
-            spreads.append([x[c] @ both[c][1] @ x[c] for c in (0, 1)])
-        return np.mean(means, axis=0), np.mean(spreads, axis=0) + np.var(means, axis=0)
+            for c in (0, 1):
+                beta, spread = member.shapes.base.posterior(c, at, covariance)
+                sums = direction[:, :, c].T @ x
+                value = sums @ beta
+                mean[:, c] += value / DRAWN
+                square[:, c] += (value**2 + ((sums @ spread) * sums).sum(axis=1)) / DRAWN
+        return mean, np.maximum(square - mean**2, 0.0)
 
 
 class Shapes:
