@@ -85,7 +85,7 @@ class Bias:
     sigma_col: float
     redundancy: float  #: neighbouring nodes per independent measurement, estimated
     extrapolation: float  #: mean variance of the error at all nodes over that on the ground
-    criterion: Mapping[str, float]  #: of each model the ground admits; smaller is better
+    criterion: Mapping[str, float]  #: -2 log of each model's probability
     #: of the shape beside the constant, (row, col), that is taken off within the ground's
     #: outline, up to half, one and two reaches from it; empty for a single polynomial
     share: tuple[tuple[float, float], ...] = ()
@@ -149,10 +149,11 @@ def fit_bias(
     Notes
     -----
     Robust to 40 % false matches: the fit starts from the mode, and its cutoff follows the
-    core of the residuals. ``auto`` minimises a Bayesian criterion whose price per parameter
-    grows with the model's variance over the nodes to be corrected, so that ground in one
-    corner buys no plane, and asks that the model predicts held-out blocks of ground better
-    than the constant does.
+    core of the residuals. ``auto`` and ``stripes`` take the mean of all shapes off, each as
+    probable as the ground makes it (``bias_average``); ``auto`` only where the constant's
+    probability is below 0.001, blocks of ground that were left out say so as clearly, and as
+    far as the correction is an improvement by its own standard error, ring by ring around the
+    ground. ``criterion`` is -2 log probability of each model.
 
     ``coefficients``, each (row, col): ``constant`` px; ``across``, ``along`` px per 1000 px;
     ``across2``, ``across_along``, ``along2`` px per (1000 px)^2, about ``origin`` (row, col);
