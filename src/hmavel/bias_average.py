@@ -111,29 +111,33 @@ class Average:
         alone[i] = 1.0
         return member.shapes.jumps(alone)
 
-    def drawn(self) -> list[tuple[Member, int]]:
-        """Return shapes as often as they are probable: every 48th part of all shares."""
+    def drawn(self) -> list[tuple[Member, int, float]]:
+        """Return shapes as often as they are probable: every 48th part of all shares.
+
+        Each comes once, with the part of the draws that fell to it.
+        """
         total = np.cumsum([s.sum() for s in self.shares])
-        out = []
+        count: dict[tuple[int, int], int] = {}
         for level in (np.arange(DRAWN) + 0.5) / DRAWN * total[-1]:
             k = int(np.searchsorted(total, level))
             within = np.cumsum(self.shares[k])
             i = int(np.searchsorted(within, level - (total[k] - within[-1])))
-            out.append((self.members[k], min(i, len(within) - 1)))
-        return out
+            one = k, min(i, len(within) - 1)
+            count[one] = count.get(one, 0) + 1
+        return [(self.members[k], i, n / DRAWN) for (k, i), n in count.items()]
 
     def variance(self, p: Array) -> Array:
         """Return the variance (n, 2) of the modelled value, the shapes' differences in it."""
         f = self.frame
         first, second = np.zeros((len(p), 2)), np.zeros((len(p), 2))
-        for member, i in self.drawn():
+        for member, i, part in self.drawn():
             x = fade(f.hull, f.reach, partial(member.columns, i, f))(p)
             at, covariance = member.shapes.one(i)
             for c in (0, 1):
                 beta, spread = member.shapes.base.posterior(c, at, covariance)
                 value = x @ beta
-                first[:, c] += value / DRAWN
-                second[:, c] += (value**2 + ((x @ spread) * x).sum(axis=1)) / DRAWN
+                first[:, c] += part * value
+                second[:, c] += part * (value**2 + ((x @ spread) * x).sum(axis=1))
         return np.maximum(second - first**2, 0.0)
 
     def along(self, p: Array, direction: Array) -> tuple[Array, Array]:
@@ -143,15 +147,15 @@ class Average:
         """
         everywhere = replace(self.frame, hull=None)
         mean, square = np.zeros(direction.shape[1:]), np.zeros(direction.shape[1:])
-        for member, i in self.drawn():
+        for member, i, part in self.drawn():
             x = member.columns(i, everywhere, p)
             at, covariance = member.shapes.one(i)
             for c in (0, 1):
                 beta, spread = member.shapes.base.posterior(c, at, covariance)
                 sums = direction[:, :, c].T @ x
                 value = sums @ beta
-                mean[:, c] += value / DRAWN
-                square[:, c] += (value**2 + ((sums @ spread) * sums).sum(axis=1)) / DRAWN
+                mean[:, c] += part * value
+                square[:, c] += part * (value**2 + ((sums @ spread) * sums).sum(axis=1))
         return mean, np.maximum(square - mean**2, 0.0)
 
 

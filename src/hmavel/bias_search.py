@@ -221,8 +221,8 @@ class Search:
             taken = np.stack([np.interp(far, MIDDLES, s) for s in share.T], axis=1)
             return np.asarray(flat + taken * (mean.at(p) - flat))
 
-        variance = mean.variance(self.domain).mean(axis=0)
-        on_ground = mean.variance(self.p[:: max(1, len(self.p) // 2000)]).mean()
+        variance = mean.variance(self.domain[::4]).mean(axis=0)
+        on_ground = mean.variance(self.p[:: max(1, len(self.p) // 500)]).mean()
         coefficients = _coefficients(
             mean.polynomial, self.frame.unit, self.shift, self.origin
         )
