@@ -32,7 +32,6 @@ MOST_STEPS = 28
 #: Distance, in reaches, over which a shape goes over to the constant beyond its reach: what
 #: the ground says of a ramp there is less than what an unseen step of the next module undoes.
 FADE = 1.0
-POLYNOMIALS = {"constant": 1, "plane": 3, "quadratic": 6}
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,23 +198,22 @@ def robust_fit(shape: Shape, p: Array, y: Array, start: Array) -> Fit:
 
 @dataclass(frozen=True)
 class Normal:
-    """Normal equations: sums over nodes from which fit, misfit and leverage follow."""
+    """Normal equations: sums over nodes from which a fit follows."""
 
     gram: Array  #: (k, k)
     moment: Array  #: (k, 2)
-    square: Array  #: (2,)
     mass: float
 
     @classmethod
     def of(cls, x: Array, y: Array, weight: Array) -> Normal:
         """Sum over the nodes with terms ``x`` (n, k), values ``y`` (n, 2) and weights."""
         xw = x * weight[:, None]
-        return cls(xw.T @ x, xw.T @ y, weight @ (y * y), float(weight.sum()))
+        return cls(xw.T @ x, xw.T @ y, float(weight.sum()))
 
     def part(self, columns: NDArray[np.intp]) -> Normal:
         """Return the sums of some of the terms."""
         gram = self.gram[np.ix_(columns, columns)]
-        return Normal(gram, self.moment[columns], self.square, self.mass)
+        return Normal(gram, self.moment[columns], self.mass)
 
 
 def find_steps(
