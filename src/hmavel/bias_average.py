@@ -7,7 +7,7 @@ tells stays at its expectation, zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -41,6 +41,8 @@ SPLINE = 0.1
 SEAMS = (0.4, 0.3, 0.2, 0.1)
 #: Shapes drawn to tell how much they differ.
 DRAWN = 48
+#: Share below which shapes of one kind are left out of the mean.
+LEAST = 1e-4
 NAMES = {1: "constant", 3: "plane", 6: "quadratic"}
 
 
@@ -176,13 +178,16 @@ class Shapes:
         Pieces that splines across and along the track may have.
     module
         Width of a detector module, px.
+    terms
+        The frame's terms at ``p`` beside a spline, which are needed more than once.
     steps
         Steps (px across the track) that were found without regard to modules.
     """
 
     def __init__(
         self, frame: Frame, p: Array, y: Array, weight: Array, sigma: Array, repeats: float,
-        pieces: Sequence[Sequence[int]], module: float, steps: Sequence[float] = (),
+        pieces: Sequence[Sequence[int]], module: float, terms: Callable[[Spline], Array],
+        steps: Sequence[float] = (),
     ) -> None:  # fmt: skip
         self.frame = frame
         self.ground = p, y, weight, sigma, repeats
@@ -201,7 +206,7 @@ class Shapes:
         nowhere = np.zeros((1, 0), np.intp)
         bases: list[tuple[Base, int, Spline, float]] = []
         for spline in splines:
-            x = frame.terms(p, spline)
+            x = terms(spline)
             sums, with_x = Normal.of(x, y, weight), beyond(x)
             share = SPLINE / (len(splines) - 1) if spline.pieces else 1.0 - SPLINE
             for degree in DEGREES:
@@ -299,15 +304,15 @@ class Shapes:
         """Return the mean of all shapes, or of those of one model."""
         members = [m for m in self.members if only in (None, m.name)]
         top = max(float(m.shapes.log.max()) for m in members)
-        shares = [np.exp(m.shapes.log - top) for m in members]
-        total = sum(float(s.sum()) for s in shares)
-        shares = [s / total for s in shares]
+        found = [(m, np.exp(m.shapes.log - top)) for m in members]
+        total = sum(float(s.sum()) for _, s in found)
+        found = [(m, s) for m, s in found if s.sum() > LEAST * total]
+        total = sum(float(s.sum()) for _, s in found)
+        members, shares = [m for m, _ in found], [s / total for _, s in found]
         polynomial = np.zeros((6, 2))
         splines: dict[Spline, Array] = {}
         jumps = np.zeros((self.frame.bins, 2))
         for m, share in zip(members, shares, strict=True):
-            if share.sum() < 1e-6:
-                continue
             here = m.shapes.jumps(share)
             jumps += here
             for c in (0, 1):

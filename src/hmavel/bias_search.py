@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 
@@ -122,6 +123,7 @@ class Search:
         model: Fit | Average = rich
         plane = replace(self.shape, degree=3)
         steps: tuple[float, ...] = ()
+        terms = cache(partial(self.frame.terms, self.p))
         for k in range(ROUNDS):
             residual = self.y - model.at(self.p)
             sigma = np.maximum(core_sigma(residual), 1e-9)
@@ -134,7 +136,8 @@ class Search:
                 )  # fmt: skip
             shapes = Shapes(
                 self.frame, self.p, self.y, weight, sigma,
-                WEIGHTED_VARIANCE * self.redundancy / self.thin, pieces, self.module, steps,
+                WEIGHTED_VARIANCE * self.redundancy / self.thin, pieces, self.module, terms,
+                steps,
             )  # fmt: skip
             if quick and shapes.criterion()["constant"] < CLEAR:
                 break
