@@ -90,6 +90,11 @@ def shapes(seeds: range = range(500, 504)) -> None:
         "ramp, ground in a wide corner": {"ramp": 0.3, "ground": "wide corner"},
         "ramp and steps, ground in a wide corner": {**both, "ground": "wide corner"},
         "ramp and steps, ground in a corner": {**both, "ground": "corner"},
+        **{
+            f"150 x 180, noise over 8 nodes, ground {where}": {
+                **both, "smooth": 0.8, "shape": (150, 180), "ground": where}
+            for where in ("left", "wide corner", "top", "two corners")
+        },
     }  # fmt: skip
     for name, options in cases.items():
         squares, chosen, worst = [], [], -np.inf

@@ -73,42 +73,55 @@ def test_nothing_to_compare_with() -> None:
     assert find_unsteady(d, few).clumps == ()
 
 
-@pytest.mark.parametrize("seed", [60, 61])
-def test_matched_images_of_ground_that_does_not_stand_still(seed: int) -> None:
-    """A rock glacier, a landslide, a lake and a growing shadow; the bias sees none of them."""
-    n = 768
+N = 768
+ROCK_GLACIER = (slice(80, 240), slice(80, 240))
+LANDSLIDE = (slice(80, 220), slice(440, 580))
+LAKE, SHADOW = (slice(400, 560), slice(80, 240)), (slice(400, 560), slice(400, 680))
+
+
+def restless(seed: int) -> Displacement:
+    """Match images with a rock glacier, a landslide, a lake and a growing shadow."""
     rng = np.random.default_rng(seed)
-    fr, fc = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)
+    fr, fc = np.fft.fftfreq(N)[:, None], np.fft.rfftfreq(N)
     k = np.hypot(fr, fc)
     k[0, 0] = np.inf
 
     def texture() -> np.ndarray:
-        t = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(n, n))) * k**-1.2)
+        t = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(N, N))) * k**-1.2)
         return np.asarray(t / t.std())
 
     reference = texture()
     second = fourier_shift(reference, 0.2, -0.1)
-    rock_glacier = (slice(80, 240), slice(80, 240))
-    landslide = (slice(80, 220), slice(440, 580))
-    lake, shadow = (slice(400, 560), slice(80, 240)), (slice(400, 560), slice(400, 680))
-    second[rock_glacier] = fourier_shift(reference, 0.9, 0.1)[rock_glacier]
-    second[landslide] = fourier_shift(reference, 0.2, 2.9)[landslide]
-    second[lake] = texture()[lake]
+    second[ROCK_GLACIER] = fourier_shift(reference, 0.9, 0.1)[ROCK_GLACIER]
+    second[LANDSLIDE] = fourier_shift(reference, 0.2, 2.9)[LANDSLIDE]
+    second[LAKE] = texture()[LAKE]
     for image, end in ((reference, 460), (second, 475)):
-        dark = (slice(400, end), shadow[1])
+        dark = (slice(400, end), SHADOW[1])
         image[dark] = 0.15 * image[dark] - 3.0
     a, b = (
         (8000 + 800 * (m + 0.05 * rng.normal(size=m.shape))).astype(np.float32)
         for m in (reference, second)
     )
-    d = correlate(a, b)
+    return correlate(a, b)
+
+
+def nodes_in(d: Displacement, *places: tuple[slice, slice]) -> np.ndarray:
+    inside = np.zeros((N, N), bool)
+    for place in places:
+        inside[place] = True
+    return inside[np.ix_(np.rint(d.row).astype(int), np.rint(d.col).astype(int))]
+
+
+@pytest.mark.parametrize("seed", [60, 61])
+def test_matched_images_of_ground_that_does_not_stand_still(seed: int) -> None:
+    """The bias sees none of what moves, and all of it is reported."""
+    d = restless(seed)
     ground = np.ones(d.drow.shape, bool)
     bias = fit_bias(d, ground)
     assert bias.model == "constant"
     assert np.abs(bias.drow - 0.2).max() < 0.002  # a tenth of the bound on what may be left
     assert np.abs(bias.dcol + 0.1).max() < 0.002
     found = find_unsteady(bias.corrected, ground)
-    at = np.ix_(np.rint(d.row).astype(int), np.rint(d.col).astype(int))
 
     def kinds(place: tuple[slice, slice]) -> dict[str, int]:
         """Nodes by kind of the clumps whose middle is there."""
@@ -119,19 +132,26 @@ def test_matched_images_of_ground_that_does_not_stand_still(seed: int) -> None:
                 out[clump.kind] = out.get(clump.kind, 0) + clump.nodes
         return out
 
-    for place in (rock_glacier, landslide, lake):
-        inside = np.zeros((n, n), bool)
-        inside[place] = True
-        assert found.where[inside[at]].mean() > 0.85
-    assert kinds(rock_glacier)["moving"] > 300
-    assert kinds(landslide)["moving"] > 150
-    assert kinds(lake)["unmatched"] > 200
-    edge = np.zeros((n, n), bool)
-    edge[460:475, shadow[1]] = True
-    # of its 70 nodes all or, on seed 61 of 60-63, nine of ten: windows there hold mostly shadow
-    assert found.where[edge[at]].mean() >= 0.9
-    busy = np.zeros((n, n), bool)
-    for place in (rock_glacier, landslide, lake, shadow):
+    for place in (ROCK_GLACIER, LANDSLIDE, LAKE):
+        assert found.where[nodes_in(d, place)].mean() > 0.85
+    assert kinds(ROCK_GLACIER)["moving"] > 300
+    assert kinds(LANDSLIDE)["moving"] > 150
+    assert kinds(LAKE)["unmatched"] > 200
+    busy = np.zeros((N, N), bool)
+    for place in (ROCK_GLACIER, LANDSLIDE, LAKE, SHADOW):
         busy[place] = True
-    away = ~ndimage.binary_dilation(busy, iterations=24)[at]  # half a window and a step
-    assert not found.where[away].any()
+    away = ~ndimage.binary_dilation(busy, iterations=24)  # half a window and a step
+    at = np.ix_(np.rint(d.row).astype(int), np.rint(d.col).astype(int))
+    assert not found.where[away[at]].any()
+
+
+def test_the_edge_of_a_growing_shadow_is_found() -> None:
+    """Four seeds: windows there hold mostly shadow, and one seed finds nine nodes of ten."""
+    shares = []
+    for seed in range(60, 64):
+        d = restless(seed)
+        ground = np.ones(d.drow.shape, bool)
+        found = find_unsteady(fit_bias(d, ground).corrected, ground)
+        shares.append(found.where[nodes_in(d, (slice(460, 475), SHADOW[1]))].mean())
+    assert np.mean(shares) > 0.9
+    assert min(shares) >= 0.85

@@ -7,8 +7,7 @@ middle of the stable ground; values are displacements in pixels, one column per 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,16 +32,15 @@ MOST_STEPS = 28
 #: Distance, in reaches, over which a shape goes over to the constant beyond its reach: what
 #: the ground says of a ramp there is less than what an unseen step of the next module undoes.
 FADE = 1.0
-POLYNOMIALS = {"constant": 1, "plane": 3, "quadratic": 6}
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """A linear model: a polynomial, steps across the track, smooth profiles both ways.
+    """A polynomial over the ground.
 
-    ``hull`` and the limits say where there is ground. Farther than ``reach`` from it the
-    terms of the nearest place within are taken, and brought back to their mean over the
-    ground within ``FADE`` times as far again: there the value is the constant's.
+    ``hull`` says where there is ground. Farther than ``reach`` from it the terms of the
+    nearest place within are taken, and brought back to their mean over the ground within
+    ``FADE`` times as far again: there the value is the constant's.
     """
 
     degree: int  #: terms of the polynomial: 1, 3 or 6
@@ -50,98 +48,56 @@ class Shape:
     limits: tuple[float, float, float, float]  #: across low, high, along low, high
     hull: Hull | None  #: None = a line or a point
     reach: float  #: px
-    steps: tuple[float, ...] = ()  #: px across the track: where detector modules meet
-    across: int = 0  #: pieces of the cubic spline across the track
-    along: int = 0  #: and along it
-
-    @property
-    def size(self) -> int:
-        """Free parameters per component; a step's place counts as half a parameter."""
-        splines = sum(k + 1 for k in (self.across, self.along) if k)
-        return self.degree + len(self.steps) + splines + (len(self.steps) + 1) // 2
-
-    def pieces(self) -> list[tuple[object, Callable[[Array], Array]]]:
-        """Return the groups of terms: what tells them apart, and their values at places."""
-        found: list[tuple[object, Callable[[Array], Array]]] = [
-            (("polynomial", self.degree), self._polynomial)
-        ]
-        if self.steps:
-            found.append((("steps", self.steps), self._steps))
-        if self.across:
-            found.append((("across", self.across), lambda p: self._spline(p, self.across, 0)))
-        if self.along:
-            found.append((("along", self.along), lambda p: self._spline(p, self.along, 1)))
-        return [(key, self._faded(terms)) for key, terms in found]
-
-    def _faded(self, terms: Callable[[Array], Array]) -> Callable[[Array], Array]:
-        """Return the terms, going over to their mean over the ground beyond reach of it."""
-        if self.hull is None:
-            return terms
-        hull, reach = self.hull, self.reach
-
-        def faded(p: Array) -> Array:
-            values = terms(p)
-            beyond = hull.distance(p, reach) - reach
-            far = np.flatnonzero(beyond > 0)
-            if far.size:
-                left = np.maximum(1.0 - beyond[far] / max(FADE * reach, 1e-9), 0.0)[:, None]
-                mean = terms(hull.sample).mean(axis=0)
-                values[far] = mean + left * (values[far] - mean)
-            return values
-
-        return faded
 
     def design(self, p: Array) -> Array:
         """Return the terms (n, k) at the places ``p`` (n, 2): across, along."""
-        return np.concatenate([terms(p) for _, terms in self.pieces()], axis=1)
+        return fade(self.hull, self.reach, self._polynomial)(p)
 
     def _polynomial(self, p: Array) -> Array:
         if self.degree == 1:
             return np.ones((len(p), 1))
-        u, v = self.held(p).T / self.unit
-        return np.stack([np.ones_like(u), u, v, u * u, u * v, v * v][: self.degree], axis=1)
-
-    def _steps(self, p: Array) -> Array:
-        return (p[:, :1] >= np.asarray(self.steps)).astype(np.float64)
-
-    def penalty(self) -> Array:
-        """Return a weak pull (k, k) of the splines towards a line.
-
-        It carries them over gaps and settles what the splines share with the polynomial.
-        """
-        return _penalty(self.degree + len(self.steps), self.across, self.along)
-
-    def _spline(self, p: Array, pieces: int, axis: int) -> Array:
-        from scipy.interpolate import BSpline  # slow to load, and most pairs do without
-
-        low, high = self.limits[2 * axis : 2 * axis + 2]
-        inner = np.linspace(low, high, pieces + 1)
-        spacing = inner[1] - inner[0]
-        lead = spacing * np.arange(1, 4)
-        x = np.clip(p[:, axis], low, high)
-        knots = np.concatenate([low - lead[::-1], inner, high + lead])
-        return np.asarray(BSpline.design_matrix(x, knots, 3).toarray())
+        return polynomial_terms(self.held(p) / self.unit)[:, : self.degree]
 
     def held(self, p: Array) -> Array:
         """Move places beyond reach of the ground's hull to the nearest place within reach."""
         return p if self.hull is None else self.hull.held(p, self.reach)
 
 
-@lru_cache(maxsize=256)
-def _penalty(plain: int, across: int, along: int) -> Array:
-    blocks = [np.zeros((plain, plain))]
-    for pieces in (across, along):
-        if pieces:
-            bend = np.diff(np.eye(pieces + 3), 2, axis=0)
-            blocks.append(1e-4 * bend.T @ bend + 1e-7 * np.eye(pieces + 3))
-    size = sum(len(b) for b in blocks)
-    out = np.zeros((size, size))
-    at = 0
-    for b in blocks:
-        out[at : at + len(b), at : at + len(b)] = b
-        at += len(b)
-    out.flags.writeable = False  # one for all who ask
-    return out
+def polynomial_terms(p: Array) -> Array:
+    """Return the six terms (n, 6) of a polynomial of second degree."""
+    u, v = p.T
+    return np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
+
+
+def fade(
+    hull: Hull | None, reach: float, terms: Callable[[Array], Array]
+) -> Callable[[Array], Array]:
+    """Return the terms, going over to their mean over the ground beyond reach of it."""
+    if hull is None:
+        return terms
+
+    def faded(p: Array) -> Array:
+        values = terms(p)
+        beyond = hull.distance(p, reach) - reach
+        far = np.flatnonzero(beyond > 0)
+        if far.size:
+            left = np.maximum(1.0 - beyond[far] / max(FADE * reach, 1e-9), 0.0)[:, None]
+            mean = terms(hull.sample).mean(axis=0)
+            values[far] = mean + left * (values[far] - mean)
+        return values
+
+    return faded
+
+
+def spline_terms(x: Array, low: float, high: float, pieces: int) -> Array:
+    """Return the cubic B-splines (n, pieces + 3) between two limits, held beyond them."""
+    from scipy.interpolate import BSpline  # slow to load, and most pairs do without
+
+    inner = np.linspace(low, high, pieces + 1)
+    spacing = inner[1] - inner[0]
+    lead = spacing * np.arange(1, 4)
+    knots = np.concatenate([low - lead[::-1], inner, high + lead])
+    return np.asarray(BSpline.design_matrix(np.clip(x, low, high), knots, 3).toarray())
 
 
 def shape_over(p: Array, degree: int, reach: float) -> Shape:
@@ -223,7 +179,9 @@ def robust_fit(shape: Shape, p: Array, y: Array, start: Array) -> Fit:
                 got=f"{len(y)} that scatter without a core",
                 hint="widen the stable mask or drop the pair",
             )  # fmt: skip
-        return Normal.of(x, y, weight).solve(shape, weight, sigma)
+        sums = Normal.of(x, y, weight)
+        inverse = inverted(sums.gram)
+        return Fit(shape, inverse @ sums.moment, weight, sigma, inverse)
 
     fit = fitted(start)
     for settled in (False, True):
@@ -240,49 +198,28 @@ def robust_fit(shape: Shape, p: Array, y: Array, start: Array) -> Fit:
 
 @dataclass(frozen=True)
 class Normal:
-    """Normal equations: sums over nodes from which fit, misfit and leverage follow."""
+    """Normal equations: sums over nodes from which a fit follows."""
 
     gram: Array  #: (k, k)
     moment: Array  #: (k, 2)
-    square: Array  #: (2,)
     mass: float
 
     @classmethod
     def of(cls, x: Array, y: Array, weight: Array) -> Normal:
         """Sum over the nodes with terms ``x`` (n, k), values ``y`` (n, 2) and weights."""
         xw = x * weight[:, None]
-        return cls(xw.T @ x, xw.T @ y, weight @ (y * y), float(weight.sum()))
+        return cls(xw.T @ x, xw.T @ y, float(weight.sum()))
 
     def part(self, columns: NDArray[np.intp]) -> Normal:
         """Return the sums of some of the terms."""
         gram = self.gram[np.ix_(columns, columns)]
-        return Normal(gram, self.moment[columns], self.square, self.mass)
-
-    def without(self, other: Normal) -> Normal:
-        """Return the sums without the nodes of another."""
-        return Normal(
-            self.gram - other.gram,
-            self.moment - other.moment,
-            self.square - other.square,
-            self.mass - other.mass,
-        )
-
-    def solve(self, shape: Shape, weight: Array, sigma: Array) -> Fit:
-        """Return the least-squares fit; weights and sigma are only passed on."""
-        pull = shape.penalty() * max(self.mass, 1.0)
-        inverse = inverted(self.gram + pull)
-        return Fit(shape, inverse @ self.moment, weight, sigma, inverse)
-
-    def misfit(self, beta: Array, sigma: Array) -> float:
-        """Return the weighted sum of squared residuals in units of sigma, both components."""
-        cross = (beta * self.moment).sum(axis=0)
-        quadratic = np.einsum("ic,ij,jc->c", beta, self.gram, beta)
-        return float(((self.square - 2.0 * cross + quadratic) / sigma**2).sum())
+        return Normal(gram, self.moment[columns], self.mass)
 
 
 def find_steps(
-    shape: Shape, p: Array, y: Array, fit: Fit, spacing: float, redundancy: float
-) -> tuple[float, ...]:
+    shape: Shape, p: Array, y: Array, weight: Array, sigma: Array, spacing: float,
+    redundancy: float,
+) -> tuple[float, ...]:  # fmt: skip
     """Find the places across the track where the displacement jumps.
 
     A step is added to the terms of ``shape`` where it lowers the misfit most, then every
@@ -292,25 +229,24 @@ def find_steps(
     Parameters
     ----------
     shape
-        The other terms; its own steps are left out.
+        The other terms.
     p, y
         Places (n, 2) and displacements (n, 2), px.
-    fit
-        Gives the nodes' weights and sigma.
+    weight, sigma
+        Of the nodes (n,), and of both components (2,), px.
     spacing
         Of the nodes, px: the width of a bin.
     redundancy
         Nodes per independent measurement.
     """
-    shape = replace(shape, steps=())
     low = float(p[:, 0].min()) - spacing / 2  # nodes lie in the middle of their bins
     bins = np.floor((p[:, 0] - low) / spacing).astype(np.intp)
     count = int(bins.max()) + 1
     if count < 2 * SHORTEST:
         return ()
-    x, w = shape.design(p), fit.weight
+    x, w = shape.design(p), weight
     sums = Normal.of(x, y, w)
-    gram = sums.gram + shape.penalty() * max(sums.mass, 1.0)
+    gram = sums.gram
 
     def beyond(values: Array) -> Array:
         """Weighted sums (count, k) over the nodes at or after the start of each bin."""
@@ -329,11 +265,11 @@ def find_steps(
         rhs = np.concatenate([sums.moment, with_y[s]])
         inverse = inverted(a)
         beta = inverse @ rhs
-        saved = float(((rhs * beta).sum(axis=0) / fit.sigma**2).sum())
+        saved = float(((rhs * beta).sum(axis=0) / sigma**2).sum())
         cross = np.concatenate([with_x, mass[np.maximum(np.arange(count)[:, None], s)]], axis=1)
         pull = with_y - cross @ beta
         free = mass - np.einsum("ij,jk,ik->i", cross, inverse, cross)
-        gain = (pull**2 / fit.sigma**2).sum(axis=1) / np.maximum(free, 1e-12)
+        gain = (pull**2 / sigma**2).sum(axis=1) / np.maximum(free, 1e-12)
         # a step that the other terms can almost make themselves is not seen, only imagined
         gain[free < 1e-3 * sums.mass] = 0.0
         gain[:SHORTEST] = gain[count - SHORTEST :] = 0.0
@@ -385,9 +321,10 @@ def node_redundancy(residual: NDArray[Any], longest: int = 8) -> float:
     -------
     float
         Area under the autocorrelation, at least 1. Variogram-based, so that errors of long
-        wavelength do not count.
+        wavelength do not count. Along an axis with too few neighbours it is taken to be as
+        along the other.
     """
-    area = 1.0
+    found: list[float] = []
     for axis in (0, 1):
         steps = []
         for lag in range(1, longest + 1):
@@ -406,5 +343,5 @@ def node_redundancy(residual: NDArray[Any], longest: int = 8) -> float:
         if sill > 0:
             r = 1.0 - g[:-1] / sill
             end = int(np.argmax(r < 0.05)) if (r < 0.05).any() else r.size
-            area *= 1.0 + 2.0 * float(r[:end].sum())
-    return area
+            found.append(1.0 + 2.0 * float(r[:end].sum()))
+    return float(np.prod(found * 2 if len(found) == 1 else found))

@@ -134,6 +134,10 @@ class Bias(Stage):
         333.0, "Distance from the bare ground up to which a shape is continued.", "px (15 m)",
         ge=0,
     )
+    module: float = option(
+        880.0, "Width of one of the sensor's detector modules, at whose seams it steps.",
+        "px (15 m)", gt=0,
+    )
 
 
 class Uncertainty(Stage):

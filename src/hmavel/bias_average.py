@@ -1,0 +1,325 @@
+"""The matching error as the mean over its possible shapes, each as probable as ground says.
+
+Where ground tells one shape from the others it has all the weight. Where it does not (a seam
+in a gap, a step that passes for a slope) the mean lies between them, and what no ground
+tells stays at its expectation, zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmavel.bias_frame import FINE, NO_SPLINE, Frame, Spline, blocks
+from hmavel.bias_hull import Array
+from hmavel.bias_models import Normal, fade
+from hmavel.bias_seams import (
+    COARSE,
+    DEVIATIONS,
+    NEGLIGIBLE,
+    STAGGER,
+    Base,
+    Pairs,
+    Staggers,
+    Steps,
+    Sums,
+    comb_covariance,
+    combs,
+)
+
+#: Prior sizes (1 sigma), px: of a ramp's terms over half the image, of splines' coefficients.
+RAMP, BEND = 0.2, 0.1
+#: Prior probability of the polynomials by their number of terms, of a spline beside them, and
+#: of seams: none, one comb, two combs, steps wherever they are.
+DEGREES = {1: 0.5, 3: 0.35, 6: 0.15}
+SPLINE = 0.1
+SEAMS = (0.4, 0.3, 0.2, 0.1)
+#: Shapes drawn to tell how much they differ.
+DRAWN = 48
+#: Share below which shapes of one kind are left out of the mean.
+LEAST = 1e-4
+NAMES = {1: "constant", 3: "plane", 6: "quadratic"}
+
+
+class Member(NamedTuple):
+    """Shapes of one kind."""
+
+    name: str
+    degree: int
+    spline: Spline
+    shapes: Steps | Pairs
+
+    def columns(self, i: int, frame: Frame, p: Array) -> Array:
+        """Return the terms and the steps (n, k) of one shape at places (n, 2)."""
+        x = frame.terms(p, self.spline)
+        at, _ = self.shapes.one(i)
+        steps = frame.bin_of(p)[:, None] >= at
+        return np.concatenate([x[:, : self.degree], x[:, 6:], steps], axis=1)
+
+    def precision(self, i: int) -> Array:
+        """Return the prior precision (k, k) of one shape's coefficients and steps."""
+        prior = self.shapes.base.prior
+        at, covariance = self.shapes.one(i)
+        out = np.zeros((len(prior) + len(at), len(prior) + len(at)))
+        out[: len(prior), : len(prior)] = np.diag(prior)
+        out[len(prior) :, len(prior) :] = np.linalg.inv(covariance)
+        return out
+
+    def size(self, i: int) -> int:
+        """Free parameters per component of one shape; a place counts as half a parameter."""
+        spline = self.spline.pieces + 1 if self.spline.pieces else 0
+        n = len(self.shapes.one(i)[0])
+        return self.degree + spline + (n + 1 if n else 0)
+
+
+@dataclass(frozen=True)
+class Average:
+    """The mean of all shapes, and what it is made of."""
+
+    frame: Frame
+    polynomial: Array  #: (6, 2) px
+    splines: Mapping[Spline, Array]  #: coefficients (k, 2), px
+    jumps: Array  #: (bins, 2) px: steps at the start of each bin
+    members: Sequence[Member]
+    shares: Sequence[Array]  #: of each member's shapes
+
+    def at(self, p: Array) -> Array:
+        """Return the modelled displacement (n, 2) at places (n, 2), px."""
+        f = self.frame
+        profile = np.cumsum(self.jumps, axis=0)
+
+        def plain(p: Array) -> Array:
+            value = f.terms(p) @ self.polynomial + profile[f.bin_of(p)]
+            for spline, beta in self.splines.items():
+                value = value + f.terms(p, spline)[:, 6:] @ beta
+            return np.asarray(value)
+
+        faded = fade(f.hull, f.reach, plain)
+        return np.concatenate([faded(p[i : i + 65536]) for i in range(0, len(p), 65536)])
+
+    def most_probable(self) -> tuple[Member, int]:
+        """Return the shape with the largest share."""
+        k = max(range(len(self.members)), key=lambda k: float(self.shares[k].max()))
+        return self.members[k], int(self.shares[k].argmax())
+
+    def sizes(self, member: Member, i: int) -> Array:
+        """Return the steps (bins, 2) of one shape, px."""
+        alone = np.zeros(member.shapes.log.shape)
+        alone[i] = 1.0
+        return member.shapes.jumps(alone)
+
+    def drawn(self) -> list[tuple[Member, int, float]]:
+        """Return shapes as often as they are probable: every 48th part of all shares.
+
+        Each comes once, with the part of the draws that fell to it.
+        """
+        total = np.cumsum([s.sum() for s in self.shares])
+        count: dict[tuple[int, int], int] = {}
+        for level in (np.arange(DRAWN) + 0.5) / DRAWN * total[-1]:
+            k = int(np.searchsorted(total, level))
+            within = np.cumsum(self.shares[k])
+            i = int(np.searchsorted(within, level - (total[k] - within[-1])))
+            one = k, min(i, len(within) - 1)
+            count[one] = count.get(one, 0) + 1
+        return [(self.members[k], i, n / DRAWN) for (k, i), n in count.items()]
+
+    def variance(self, p: Array) -> Array:
+        """Return the variance (n, 2) of the modelled value, the shapes' differences in it."""
+        f = self.frame
+        first, second = np.zeros((len(p), 2)), np.zeros((len(p), 2))
+        for member, i, part in self.drawn():
+            x = fade(f.hull, f.reach, partial(member.columns, i, f))(p)
+            at, covariance = member.shapes.one(i)
+            for c in (0, 1):
+                beta, spread = member.shapes.base.posterior(c, at, covariance)
+                value = x @ beta
+                first[:, c] += part * value
+                second[:, c] += part * (value**2 + ((x @ spread) * x).sum(axis=1))
+        return np.maximum(second - first**2, 0.0)
+
+    def along(self, p: Array, direction: Array) -> tuple[Array, Array]:
+        """Return mean and variance (m, 2) of the error's products with ``direction`` (n, m, 2).
+
+        The error itself, unseen steps included, not the faded value that is taken off.
+        """
+        everywhere = replace(self.frame, hull=None)
+        mean, square = np.zeros(direction.shape[1:]), np.zeros(direction.shape[1:])
+        for member, i, part in self.drawn():
+            x = member.columns(i, everywhere, p)
+            at, covariance = member.shapes.one(i)
+            for c in (0, 1):
+                beta, spread = member.shapes.base.posterior(c, at, covariance)
+                sums = direction[:, :, c].T @ x
+                value = sums @ beta
+                mean[:, c] += part * value
+                square[:, c] += part * (value**2 + ((sums @ spread) * sums).sum(axis=1))
+        return mean, np.maximum(square - mean**2, 0.0)
+
+
+class Shapes:
+    """All shapes of the matching error, weighed by the ground.
+
+    Parameters
+    ----------
+    frame
+        Where they live.
+    p, y
+        Ground: places (n, 2) and displacements (n, 2), px.
+    weight, sigma
+        The nodes' weights (n,) and the width of their core (2,), px.
+    repeats
+        Nodes per independent measurement.
+    pieces
+        Pieces that splines across and along the track may have.
+    module
+        Width of a detector module, px.
+    terms
+        The frame's terms at ``p`` beside a spline, which are needed more than once.
+    steps
+        Steps (px across the track) that were found without regard to modules.
+    """
+
+    def __init__(
+        self, frame: Frame, p: Array, y: Array, weight: Array, sigma: Array, repeats: float,
+        pieces: Sequence[Sequence[int]], module: float, terms: Callable[[Spline], Array],
+        steps: Sequence[float] = (),
+    ) -> None:  # fmt: skip
+        self.frame = frame
+        self.ground = p, y, weight, sigma, repeats
+        self.independent = float(weight.sum()) / repeats
+        self.members: list[Member] = []
+        kappa = 1.0 / (repeats * sigma**2)
+        bins = frame.bin_of(p)
+
+        def beyond(values: Array) -> Array:
+            per_bin = [np.bincount(bins, weight * v, frame.bins) for v in values.T]
+            return np.asarray(np.cumsum(np.stack(per_bin)[:, ::-1], axis=1)[:, ::-1].T)
+
+        mass, with_y = beyond(np.ones((len(p), 1)))[:, 0], beyond(y)
+        splines = [NO_SPLINE]
+        splines += [Spline(axis, k) for axis in (0, 1) for k in pieces[axis] if k]
+        nowhere = np.zeros((1, 0), np.intp)
+        bases: list[tuple[Base, int, Spline, float]] = []
+        for spline in splines:
+            x = terms(spline)
+            sums, with_x = Normal.of(x, y, weight), beyond(x)
+            share = SPLINE / (len(splines) - 1) if spline.pieces else 1.0 - SPLINE
+            for degree in DEGREES:
+                take = np.r_[:degree, 6 : x.shape[1]].astype(np.intp)
+                prior = np.full(len(take), BEND**-2.0)
+                prior[:degree] = RAMP**-2.0
+                prior[0] = 1e-9
+                part = sums.part(take)
+                base = Base(
+                    part.gram, part.moment, prior, Sums(with_x[:, take], with_y, mass), kappa
+                )
+                log_prior = float(np.log(DEGREES[degree] * share))
+                bases.append((base, degree, spline, log_prior))
+                name = "stripes" if spline.pieces else NAMES[degree]
+                plain = Steps(base, nowhere, np.zeros((0, 0)), log_prior + np.log(SEAMS[0]))
+                self.members.append(Member(name, degree, spline, plain))
+        self._seams(bases, mass, module / frame.width, frame.bin_at(steps))
+
+    def _seams(
+        self, bases: Sequence[tuple[Base, int, Spline, float]], mass: Array, period: float,
+        free: NDArray[np.intp],
+    ) -> None:  # fmt: skip
+        """Add the shapes with seams, beside no spline and the best of either direction."""
+        best = {NO_SPLINE}
+        for axis in (0, 1):
+            found = [b for b in bases if b[2].pieces and b[2].axis == axis]
+            best |= {max(found, key=lambda b: b[0].log)[2]} if found else set()
+        every = combs(len(mass), period)
+        rows = [at for group in every for at in group]
+        if not rows:
+            return
+        few = rows[::COARSE]
+        staggers = Staggers(few, mass)
+        two = np.log(SEAMS[2] * 2.0 / max(len(few) * (len(few) - 1), 1))
+        one = np.log(SEAMS[1] / (len(rows) * len(DEVIATIONS)))
+        pairs = [(*b, Pairs(b[0], staggers, b[3] + two)) for b in bases if b[2] in best]
+        top = max(float(q.log.max()) for *_, q in pairs)
+        for base, degree, spline, log_prior, q in pairs:
+            # one comb is a pair at almost the same place: no base is lost with it
+            if q.log.max() < top - 2.0 * NEGLIGIBLE:
+                continue
+            kinds: list[Steps | Pairs] = [q]
+            for at in every:
+                kinds += [
+                    Steps(base, at, comb_covariance(at.shape[1], d), log_prior + one)
+                    for d in DEVIATIONS
+                ]
+            if len(free):
+                # each place is one of as many as there are nodes across the track
+                places = len(free) * np.log(len(mass) / FINE)
+                kinds.append(Steps(
+                    base, free[None], STAGGER**2 * np.eye(len(free)),
+                    log_prior + np.log(SEAMS[3]) - places,
+                ))  # fmt: skip
+            self.members += [Member("stripes", degree, spline, k) for k in kinds]
+
+    def criterion(self) -> dict[str, float]:
+        """Return -2 log of each model's probability, at most 1400."""
+        top = max(float(m.shapes.log.max()) for m in self.members)
+        out = dict.fromkeys([*NAMES.values(), "stripes"], 0.0)
+        for m in self.members:
+            out[m.name] += float(np.exp(m.shapes.log - top).sum())
+        total = sum(out.values())
+        share = {name: max(v / total, 1e-304) for name, v in out.items()}
+        return {name: abs(2.0 * float(np.log(v))) for name, v in share.items()}
+
+    def gain(self, member: Member, i: int) -> float:
+        """Return how much better than the constant a shape predicts ground it did not see.
+
+        Of nine blocks of ground one is left out after the other: the constant's squared error
+        there less the shape's, in units of the error's variance; -inf where one block holds
+        all the ground there is.
+        """
+        p, y, weight, sigma, repeats = self.ground
+        x, precision = member.columns(i, self.frame, p), member.precision(i)
+        label = blocks(p)
+        parts = [Normal.of(x[b], y[b], weight[b]) for b in (label == k for k in range(9))]
+        whole = Normal.of(x, y, weight)
+        gram, moment, mass = whole.gram, whole.moment, whole.mass
+        gain = 0.0
+        for out in parts:
+            if not mass - out.mass > 1e-9 * mass:
+                return -np.inf
+            for c in (0, 1):
+                unit = repeats * sigma[c] ** 2
+                rest = gram - out.gram
+                flat = (moment[0, c] - out.moment[0, c]) / rest[0, 0]
+                beta = np.linalg.solve(rest + precision * unit, moment[:, c] - out.moment[:, c])
+                loss = beta @ out.gram @ beta - 2.0 * beta @ out.moment[:, c]
+                constant = flat**2 * out.gram[0, 0] - 2.0 * flat * out.moment[0, c]
+                gain += float(constant - loss) / unit
+        return gain
+
+    def mean(self, only: str | None = None) -> Average:
+        """Return the mean of all shapes, or of those of one model."""
+        members = [m for m in self.members if only in (None, m.name)]
+        top = max(float(m.shapes.log.max()) for m in members)
+        found = [(m, np.exp(m.shapes.log - top)) for m in members]
+        total = sum(float(s.sum()) for _, s in found)
+        found = [(m, s) for m, s in found if s.sum() > LEAST * total]
+        total = sum(float(s.sum()) for _, s in found)
+        members, shares = [m for m, _ in found], [s / total for _, s in found]
+        polynomial = np.zeros((6, 2))
+        splines: dict[Spline, Array] = {}
+        jumps = np.zeros((self.frame.bins, 2))
+        for m, share in zip(members, shares, strict=True):
+            here = m.shapes.jumps(share)
+            jumps += here
+            for c in (0, 1):
+                base = m.shapes.base
+                beta = share.sum() * base.beta[c] - here[:, c] @ base.stiff[c]
+                polynomial[: m.degree, c] += beta[: m.degree]
+                if m.spline.pieces:
+                    size = (len(beta) - m.degree, 2)
+                    splines.setdefault(m.spline, np.zeros(size))[:, c] += beta[m.degree :]
+        return Average(self.frame, polynomial, splines, jumps, members, shares)

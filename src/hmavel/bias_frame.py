@@ -1,0 +1,81 @@
+"""The terms of a matching error over an image: polynomial, profiles, bins for seams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmavel.bias_hull import Array, Hull
+from hmavel.bias_models import polynomial_terms, spline_terms
+
+#: Bins across the track per node.
+FINE = 2
+
+
+class Spline(NamedTuple):
+    """A smooth profile beside a polynomial."""
+
+    axis: int  #: 0 across, 1 along the track
+    pieces: int  #: 0 = none
+
+
+NO_SPLINE = Spline(1, 0)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where there is ground, and the terms of the shapes over it."""
+
+    unit: float  #: px: half the image
+    limits: tuple[float, float, float, float]  #: of the ground: across low, high, along ...
+    hull: Hull | None
+    reach: float  #: px
+    low: float  #: px across the track: where the first bin begins
+    width: float  #: px of a bin
+    bins: int
+
+    @classmethod
+    def over(
+        cls, domain: Array, limits: tuple[float, float, float, float], hull: Hull | None,
+        reach: float, spacing: float,
+    ) -> Frame:  # fmt: skip
+        """Return the frame of the places ``domain`` (n, 2) with nodes ``spacing`` px apart."""
+        extent = np.ptp(domain, axis=0)
+        width = spacing / FINE
+        low = float(domain[:, 0].min()) - width
+        unit = max(float(extent.max()) / 2, 1.0)
+        return cls(unit, limits, hull, reach, low, width, int(extent[0] / width) + 3)
+
+    def bin_of(self, p: Array) -> NDArray[np.intp]:
+        """Return the bin across the track of places (n, 2)."""
+        at = np.floor((p[:, 0] - self.low) / self.width)
+        return np.asarray(np.clip(at, 0, self.bins - 1).astype(np.intp))
+
+    def bin_at(self, across: Sequence[float]) -> NDArray[np.intp]:
+        """Return the bins that begin nearest to places across the track, those within."""
+        at = np.rint((np.asarray(across) - self.low) / self.width).astype(np.intp)
+        return at[(at > 0) & (at < self.bins)]
+
+    def terms(self, p: Array, spline: Spline = NO_SPLINE) -> Array:
+        """Return polynomial and spline (n, 6 + pieces + 3) at places (n, 2)."""
+        held = p if self.hull is None else self.hull.held(p, self.reach)
+        out = polynomial_terms(held / self.unit)
+        if not spline.pieces:
+            return out
+        low, high = self.limits[2 * spline.axis : 2 * spline.axis + 2]
+        profile = spline_terms(p[:, spline.axis], low, high, spline.pieces)
+        return np.concatenate([out, profile], axis=1)
+
+
+def blocks(p: Array, pieces: int = 3) -> NDArray[np.intp]:
+    """Label places by blocks of equal numbers: thirds across, each in thirds along."""
+    label = np.empty(len(p), dtype=np.intp)
+    for i, column in enumerate(np.array_split(np.argsort(p[:, 0], kind="stable"), pieces)):
+        inner = column[np.argsort(p[column, 1], kind="stable")]
+        for j, block in enumerate(np.array_split(inner, pieces)):
+            label[block] = i * pieces + j
+    return label
