@@ -19,6 +19,7 @@ from hmavel.velocity import to_velocity
 if TYPE_CHECKING:
     from hmavel._types import BoolArray, FloatArray
     from hmavel.config import Config
+    from hmavel.correlator import Settings
     from hmavel.outcome import Clock
     from hmavel.velocity import Baseline
 
@@ -66,10 +67,13 @@ def measure(
     domain, nodes, where, threads
         As for ``correlate``.
     """
+    settings = config.correlate.settings()
+    if config.correlate.second_taper:
+        settings = _everywhere(settings, config.correlate.last_taper)
     with clock.stage("correlate"):
         found = correlate(
             reference, secondary, **config.correlate.windows(), nodes=nodes, domain=domain,
-            where=where, threads=threads, settings=config.correlate.settings(),
+            where=where, threads=threads, settings=settings,
         )
     return correct(pair, found, stable=stable, config=config, clock=clock, hidden=hidden)
 
@@ -112,7 +116,7 @@ def look_again(
     The arguments are those of ``measure``, ``found`` is what it found, ``where`` the nodes to
     look at. NaN elsewhere, and where the narrow window sees nothing.
     """
-    settings = replace(config.correlate.settings(), last_taper=config.correlate.second_taper)
+    settings = _everywhere(config.correlate.settings(), config.correlate.second_taper)
     drow, dcol = (np.where(where & found.good, d, np.nan) for d in (found.drow, found.dcol))
     again = correlate(
         reference, secondary, **config.correlate.windows(), nodes=nodes, start=(drow, dcol),
@@ -120,6 +124,15 @@ def look_again(
     )
     more = replace(again, drow=again.drow - found.drow, dcol=again.dcol - found.dcol)
     return to_velocity(more, pair)
+
+
+def _everywhere(settings: Settings, taper: float) -> Settings:
+    """Return the settings with one last taper, in strong noise too.
+
+    Months are brought from windows' means to points by how the results of two tapers differ,
+    which only tells where it is known which tapers they were.
+    """
+    return replace(settings, last_taper=taper, noisy_taper=taper)
 
 
 def _honest_sigma(bias: Bias, stable: BoolArray) -> tuple[Displacement, bool]:
