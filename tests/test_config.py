@@ -112,9 +112,10 @@ def defaults_of(stage):
         ("uncertainty", "hmavel.uncertainty.static_terrain", set()),
         ("months", "hmavel.consistency.doubtful",
          {"first", "last", "scene_sigma_m", "max_disagreement", "method", "smoothness",
-          "coupling_m"}),
+          "coupling_m", "prior"}),
         ("months", "hmavel.month.compose_months",
-         {"first", "last", "scene_sigma_m", "max_disagreement", "far_m", "coupling_m"}),
+         {"first", "last", "scene_sigma_m", "max_disagreement", "far_m", "coupling_m",
+          "prior"}),
     ],
 )
 def test_defaults_are_those_of_the_stages_themselves(section, stage, own):

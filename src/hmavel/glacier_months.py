@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmavel import __version__, derived, state
+from hmavel import __version__, derived, kept_prior, state
 from hmavel._types import days_between, years_between
 from hmavel.config import as_json, product_options
 from hmavel.coupling import couple, missing_of_level
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from hmavel.spread import Span
 
 
+_NOTHING = kept_prior.Learnt(None, None, None)
+
+
 def compose_glacier(
     glacier: GlacierPlan,
     *,
@@ -55,7 +58,8 @@ def compose_glacier(
 
     ``other`` are pairs of ITS_LIVE, on the glacier's grid. Only cells on the glacier are
     composed. The record that the months are done is removed before the first file is written
-    and comes back after the last.
+    and comes back after the last. What the months were learnt with stays in ``prior.json``: as
+    long as the pairs are the same, it is not learnt again.
     """
     site = glacier.site
     start = np.array([row["start"] for row in used], "datetime64[ms]")
@@ -65,12 +69,16 @@ def compose_glacier(
         starts, ends = [*starts, *other.start], [*ends, *other.end]
     months = config.months.covered(starts, ends)
     shared: tuple[Any, Any] = shared_sigma(config, folder, used)
-    expected = state.fingerprint(
-        __version__, as_json(config.months), config.pairs.short_days,
-        [str(months[0]), len(months)],
-        sorted(row[state.KEY] for row in used), shared,
+    of_pairs = state.fingerprint(
+        __version__, as_json(config.months) | {"first": None, "last": None, "prior": None},
+        config.pairs.short_days, sorted(row[state.KEY] for row in used), shared,
         [as_json(config.itslive), facts_of(config.itslive.sources)] if other else [],
     )
+    known: dict[str, kept_prior.Learnt] = {}
+    if config.months.prior is not None:
+        known = kept_prior.fixed(config.months.prior, site.id)
+        of_pairs = state.fingerprint(of_pairs, "fixed", kept_prior.words(known))
+    expected = state.fingerprint(of_pairs, [str(months[0]), len(months)])
     # The overlap's months have no covariance that anything could be derived with.
     wants_derived = config.output.derived and config.months.method != "overlap"
     rules = ["floor", derived.LEAST_FOR_TREND, str(config.input.dem)]
@@ -80,6 +88,7 @@ def compose_glacier(
     if state.is_done(record, expected, [folder / name for name in before.get("files", [])]):
         return expected, len(months)
     record.unlink(missing_ok=True)
+    known = known or kept_prior.kept(folder, of_pairs)
     with clock.stage("months"):
         gain = None
         twice = bool(used) and config.correlate.second_taper > 0
@@ -98,15 +107,19 @@ def compose_glacier(
             if other is None:  # theirs state the match's error, so far as is known
                 alone = match_part(alone, scene_sigma, years)
             velocity, error = _coupled(stack[axis], alone, site, config)
+            prior = known.get(axis, _NOTHING)
             on_ice = compose_months(
-                velocity, error, start, end, months=months,
-                method=config.months.method, scene_sigma=scene_sigma,
-                smoothness=config.months.smoothness, jobs=jobs,
+                velocity, error, start, end, months=months, method=config.months.method,
+                scene_sigma=_shared(scene_sigma, prior),
+                smoothness=prior.smoothness or config.months.smoothness,
+                hyperparameters=prior.hyperparameters, jobs=jobs,
                 summary=derived.summary if wants_derived else None,
             )
             if config.months.coupling_m:
                 on_ice = _with_level(on_ice, missing_of_level(alone, error))
             composed[axis] = _spread(on_ice, site.ice)
+        priors = kept_prior.as_record(composed)
+        state.write_record(folder / kept_prior.RECORD, of_pairs, **priors)
         floor: FloorResult | None = None
         if wants_derived:
             seen = np.isfinite(stack["vx"]).sum(axis=0)
@@ -128,7 +141,7 @@ def compose_glacier(
         )
         inputs = {
             "configuration": product_options(config), "pairs": len(start), state.KEY: expected,
-            "scene_sigma_m": list(shared),
+            "scene_sigma_m": list(shared), "prior": kept_prior.in_short(priors),
         }  # fmt: skip
         if other is not None:
             inputs |= source_of(other, len(used))
@@ -138,6 +151,7 @@ def compose_glacier(
             theirs = (other.start, other.end, other.vx, other.vy)
             made_from["itslive"] = digest(*(np.asarray(array) for array in theirs))
         files = write_months(folder, field, inputs, made_from)
+        files.append(folder / kept_prior.RECORD)
         if floor is not None:
             more = combine_derived(
                 composed["vx"], composed["vy"], site.grid, domain=site.ice,
@@ -161,6 +175,12 @@ def compose_glacier(
             **{state.SUMS: state.sums(files), INPUTS: made_from},
         )
     return expected, len(months)
+
+
+def _shared(scene_sigma: Any, prior: kept_prior.Learnt) -> Any:
+    """Return the scenes' error: what was learnt before, where it is to be learnt."""
+    known = scene_sigma == "learn" and prior.scene_sigma is not None
+    return prior.scene_sigma if known else scene_sigma
 
 
 def _sharpened(

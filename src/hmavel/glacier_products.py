@@ -19,6 +19,7 @@ from hmavel.errors import ConfigError
 from hmavel.glacier_floor import FIGURE as FLOOR_FIGURE
 from hmavel.glacier_floor import RECORD as FLOOR
 from hmavel.joined import facts_of
+from hmavel.kept_prior import RECORD as PRIOR
 from hmavel.pair_stack import KEPT, read_pairs
 from hmavel.polygons import read_lines
 from hmavel.product.field import BAND_NOTES, BAND_UNITS
@@ -46,6 +47,7 @@ _WHOLE = {
     "velocity.nc": ("cube", "all months as CF NetCDF"),
     "derived.nc": ("derived", "annual means, season, trend, anomalies"),
     "season_trend.tif": ("season_trend", "season and trend along the mean flow"),
+    PRIOR: ("prior", "what the months' prior was, for each class of cells"),
     FLOOR: ("floor", "season and trend that bare ground shows, and what of the ice is below"),
     FLOOR_FIGURE: ("floor_figure", "the floor, and the ice that rises above it"),
     SERIES: ("timeseries", "a row a month: medians, percentiles, area, flags"),

@@ -25,6 +25,7 @@ from hmavel import (
     glacier_chain,
     glacier_floor,
     journal,
+    kept_prior,
     parallel,
     run_lock,
     spread,
@@ -105,6 +106,7 @@ def run(
     total = memory_bytes(config.run.memory if memory is None else memory)
     clock = Clock()
     check_packages(config)
+    kept_prior.check(config.months)
     folder = config.output.folder
     with run_lock.hold(folder):
         notes = journal.begin(folder, command=command)

@@ -50,6 +50,11 @@ class Months(Stage):
     smoothness: float | None = option(
         None, "Weight of method \"smooth\"; not set = chosen from the data.", example=10.0, gt=0
     )
+    prior: UserPath | None = option(
+        None, "For method \"gp\": a prior.json, or the output folder of a run in which each "
+        "glacier finds its own, to take the prior's numbers from; not set = learnt from the "
+        "glacier's pairs.", example="out-2023",
+    )
 
     def covered(
         self, starts: Iterable[np.datetime64], ends: Iterable[np.datetime64]
