@@ -334,7 +334,7 @@ def test_verify_finds_what_was_changed_and_the_run_mends_it(serial, copy, capsys
     assert cli.main(["verify", str(out), "--sample", "1", "-q"]) == 0
     said = capsys.readouterr().out
     assert "1 pairs computed again" in said
-    patterns = ("timeseries.csv", "velocity_*.json", "collection.json")
+    patterns = ("timeseries.csv", "velocity_*.json", "collection.json", "prior.json")
     beside = [path for name in patterns for path in out.glob(f"RGI*/{name}")]
     assert int(said.split()[0]) == len(products(out)) + len(beside)
     pair = sorted(out.rglob("pairs/*.tif"))[0]

@@ -118,8 +118,12 @@ def compose_glacier(
             if config.months.coupling_m:
                 on_ice = _with_level(on_ice, missing_of_level(alone, error))
             composed[axis] = _spread(on_ice, site.ice)
-        priors = kept_prior.as_record(composed)
-        state.write_record(folder / kept_prior.RECORD, of_pairs, **priors)
+        learns = config.months.method != "overlap"
+        priors = kept_prior.as_record(composed) if learns else {}
+        if learns:
+            state.write_record(folder / kept_prior.RECORD, of_pairs, **priors)
+        else:
+            (folder / kept_prior.RECORD).unlink(missing_ok=True)
         floor: FloorResult | None = None
         if wants_derived:
             seen = np.isfinite(stack["vx"]).sum(axis=0)
@@ -151,7 +155,7 @@ def compose_glacier(
             theirs = (other.start, other.end, other.vx, other.vy)
             made_from["itslive"] = digest(*(np.asarray(array) for array in theirs))
         files = write_months(folder, field, inputs, made_from)
-        files.append(folder / kept_prior.RECORD)
+        files += [folder / kept_prior.RECORD] if learns else []
         if floor is not None:
             more = combine_derived(
                 composed["vx"], composed["vy"], site.grid, domain=site.ice,
