@@ -21,6 +21,7 @@ from hmavel.frame import Frame, Part, PartMemory, overlap
 from hmavel.neighbours import FOLLOW
 from hmavel.noise_weights import MORE, NoiseWeights, band_count
 from hmavel.seeds import AGREE, between_seeds, every, levels
+from hmavel.shared_windows import refuse_shared
 from hmavel.strip_threads import check, in_threads, pipeline
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class NodeField:
                  self.threads)  # fmt: skip
         if coarse:
             told._grow(where, out, quality)
-        told._refuse_shared(out, quality)
+        refuse_shared(out, quality, self.options, told._look, self.threads)
         return out, quality
 
     def _noise_weights(self, rows: int) -> NoiseWeights | None:
@@ -320,57 +321,23 @@ class NodeField:
             open_[i, j] = False
             known._measure_blocks(i, j, guess[:, i, j], out, quality)
 
-    def _refuse_shared(self, out: NDArray[np.float32], quality: NDArray[np.uint8]) -> None:
-        """Refuse nodes whose window holds two motions, their own and a neighbour's.
-
-        Where the flow changes within less than a window, a window in the middle of the
-        change shows both sides and matches one of them, for a node that moves with neither.
-        Nothing in its own match tells; how well the other one fits the same window does.
-        """
-        moved = np.where(quality == Quality.GOOD, out[:2], np.float32(np.nan))
-        guess = np.empty_like(moved)
-        in_threads(
-            lambda i, j: _kernels.bend(
-                moved[0], moved[1], _BEND, guess[0], guess[1], i, j
-            ),
-            quality.shape[0],
-            self.threads,
-        )
-        i, j = np.nonzero(np.isfinite(guess[0]))
-        if not i.size:
-            return
-        # One pass where the neighbour's match would be; its evidence, whether enough or not.
-        once = {"coarse": 0, "rewindow": 1, "known_evidence": -np.inf, "min_evidence": -np.inf}
-        other, why = np.full_like(out, np.nan), np.full_like(quality, Quality.OUTSIDE)
-        replace(self, options=self.options | once)._measure_blocks(
-            i, j, guess[:, i, j], other, why
-        )
-        shared = (
-            (why == Quality.GOOD)
-            & (np.hypot(*(guess - out[:2])) > _APART)
-            & (np.hypot(*(other[:2] - guess)) < _BEND)
-            & (other[_EVIDENCE] > self.options["max_shared"] * out[_EVIDENCE])
-        )
-        cosine = np.where(quality == Quality.GOOD, 2 * out[_COHERENCE] - 1, np.float32(np.nan))
-        usual = _upper_quartile_around(cosine, i, j)
-        shared[i, j] |= cosine[i, j] < self.options["min_share"] * usual
-        self._keep_what_halves_confirm(shared, out)
-        out[:2, shared] = np.nan
-        quality[shared] = Quality.AMBIGUOUS
-
-    def _keep_what_halves_confirm(self, shared: BoolArray, out: NDArray[np.float32]) -> None:
-        """Take nodes out of ``shared`` that windows of half the side measure alike."""
-        fine = int(self.options["fine"]) // 2
-        i, j = np.nonzero(shared)
-        if fine < _LEAST_HALF or fine % 2 or not i.size:
-            return
-        inner = {"coarse": 0, "fine": fine, "guess_evidence": -np.inf}
-        half, why = np.full_like(out, np.nan), np.full(shared.shape, Quality.OUTSIDE, np.uint8)
-        replace(self, options=self.options | inner, noise=None)._measure_blocks(
-            i, j, out[:2, i, j], half, why
-        )
-        apart = np.hypot(*(half[:2] - out[:2]))
-        shared &= ~((why == Quality.GOOD) & (apart < _CONFIRMED))
+    def _look(
+        self,
+        changes: dict[str, Any],
+        i: NDArray[np.intp],
+        j: NDArray[np.intp],
+        guess: NDArray[np.float32],
+        *,
+        told: bool = True,
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Measure nodes (i, j) with other options, told of the noise or not; keep nothing."""
+        shape = len(self.row), len(self.col)
+        found = np.full((7, *shape), np.nan, np.float32)
+        why = np.full(shape, Quality.OUTSIDE, np.uint8)
+        noise = self.noise if told else None
+        other = replace(self, options=self.options | changes, noise=noise)
+        other._measure_blocks(i, j, guess, found, why)
+        return found, why
 
     def _measure_blocks(
         self,
@@ -415,39 +382,6 @@ _RETRY = (
     Quality.UNSETTLED,
     Quality.INCOHERENT,
 )
-
-#: A node this far from the mean of two opposite neighbours may look at two motions, px.
-_BEND = 0.75
-
-#: Windows of 16 px see too little to confirm those of 32: gross errors of a margin pass them.
-_LEAST_HALF = 32
-
-#: A window of half the side that agrees to this confirms a match, px.
-_CONFIRMED = 0.5
-
-#: Matches closer than this are not told apart by one window, px.
-_APART = 2.5
-
-#: Rows of coherence and evidence among the kernel's results.
-_COHERENCE, _EVIDENCE = 5, 6
-
-
-def _upper_quartile_around(
-    field: NDArray[np.float32], i: NDArray[np.intp], j: NDArray[np.intp]
-) -> NDArray[np.float32]:
-    """Upper quartile of the 5 x 5 nodes around each node (i, j), NaN left out."""
-    wide = np.pad(field, 2, constant_values=np.nan)
-    near = np.stack([wide[i + di, j + dj] for di in range(5) for dj in range(5)])
-    near.sort(axis=0)  # NaN last; nanpercentile would go through Python node by node
-    at = 0.75 * np.maximum(np.isfinite(near).sum(axis=0) - 1, 0)
-    low = at.astype(np.intp)
-    below, above = (
-        np.take_along_axis(near, k[None], axis=0)[0] for k in (low, np.minimum(low + 1, 24))
-    )
-    part = (at - low).astype(np.float32)
-    quartile: NDArray[np.float32] = np.where(part > 0, below + part * (above - below), below)
-    return quartile
-
 
 #: Smaller windows have too few rings to tell noise from texture.
 _LEAST_TOLD = 16
