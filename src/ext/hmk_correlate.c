@@ -4,39 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hmk_fft.h"
 #include "hmk_memory.h"
-
-/* What a node needs next. */
-typedef enum { PEAK, LOOK, FIT, DONE } pass;
-
-/* A node on its way: the offset of its secondary window, and what is left of a pixel. */
-typedef struct {
-    int row, col;            /* whole-pixel offset */
-    float part_row, part_col; /* sub-pixel estimate on top of it */
-    int first_row, first_col; /* while a rival is tried: where the first peak came to rest */
-    float first_height;
-    int tries;
-    int rival;   /* a rival is being tried */
-    int guessed; /* the offset is a guess that the look may refuse */
-    int known;   /* neighbours or the coarse window vouch for the offset */
-    int holes;   /* some of its pixels are seen to be invalid: masks cost time */
-    pass next;
-    uint8_t quality;
-} node;
-
-typedef struct {
-    const hmk_kernels *kernels;
-    const hmk_images *images;
-    const hmk_options *opt;
-    const int32_t *row, *col;
-    ptrdiff_t first;
-    hmk_window coarse, fine, last;
-    float *scratch;
-    node *nodes;
-    ptrdiff_t *queue; /* of as many */
-    hmk_result result; /* of node `first` onwards */
-} job;
+#include "hmk_nodes.h"
 
 /* A node has this many relocations to come to rest. */
 enum { MAX_RELOCATIONS = 8 };
@@ -47,90 +16,13 @@ static const float PINNED_LITTLE = 0.05f;
 /* A guess that the fit moves further than this, in pixels, was none. */
 static const float TRUSTED_GUESS = 0.75f;
 
-static hmk_status window_of(const job *j, int n, float beta, int weight, int robust,
-                            hmk_window *win)
-{
-    const hmk_options *o = j->opt;
-    if (n < HMK_MIN_WINDOW || n > HMK_MAX_WINDOW || n % 2)
-        return HMK_BAD_WINDOW;
-    if (!(beta > 0 && beta <= 0.5f) || weight < 0 || weight >= HMK_WEIGHT_END || robust < 0)
-        return HMK_BAD_OPTION;
-    *win = (hmk_window){.n = n,
-                        .beta = beta,
-                        .centre_row = 0.5f * (float)(n - o->half_row),
-                        .centre_col = 0.5f * (float)(n - o->half_col),
-                        .inflation = (1 - 93.0f / 64 * beta) /
-                                     ((1 - 1.25f * beta) * (1 - 1.25f * beta)),
-                        .pinned = o->pinned,
-                        .weight = (hmk_weight)weight,
-                        .robust = robust,
-                        .fft = NULL};
-    if (!o->fftw_only && j->kernels->own_fft(n))
-        return HMK_OK;
-    int lanes = j->kernels->lanes;
-    return hmk_fft_plan(n, lanes, (n + 1) * lanes, &win->fft);
-}
-
-/* Point lane l at the two windows of node i. */
-static void aim(const job *j, int n, ptrdiff_t i, hmk_batch *batch, int l)
-{
-    const node *at = &j->nodes[i];
-    ptrdiff_t r = j->row[j->first + i] - n / 2, c = j->col[j->first + i] - n / 2;
-    ptrdiff_t cols = j->images->cols;
-    batch->reference[l] = j->images->reference + r * cols + c;
-    batch->secondary[l] = j->images->secondary + (r + at->row) * cols + c + at->col;
-    batch->shift_row[l] = at->part_row;
-    batch->shift_col[l] = at->part_col;
-}
-
 /* fmaxf of numbers, without a call. */
 static inline float larger(float a, float b)
 {
     return a > b ? a : b;
 }
 
-static int within_reach(const job *j, const node *at)
-{
-    return abs(at->row) <= j->opt->reach && abs(at->col) <= j->opt->reach;
-}
-
-/* Data and texture enough? Sets the quality if not. Saturated pixels are +inf. */
-static int usable(const job *j, ptrdiff_t i, int n, float min_valid, const hmk_patch *patch,
-                  int l)
-{
-    node *at = &j->nodes[i];
-    if (patch->valid_reference[l] < min_valid || patch->valid_secondary[l] < min_valid ||
-        patch->valid_both[l] < 0.5f * min_valid) {
-        ptrdiff_t r = j->row[j->first + i] - n / 2, c = j->col[j->first + i] - n / 2;
-        const float *a = j->images->reference, *b = j->images->secondary;
-        ptrdiff_t cols = j->images->cols;
-        long full = 0;
-        for (int y = 0; y < n; y++)
-            for (int x = 0; x < n; x++) {
-                full += isinf(a[(r + y) * cols + c + x]) != 0;
-                full += isinf(b[(r + y + at->row) * cols + c + x + at->col]) != 0;
-            }
-        /* Would it have passed with those pixels? Then they are the reason. */
-        float share = (float)full / (float)(n * n);
-        float least = fminf(patch->valid_reference[l], patch->valid_secondary[l]);
-        at->quality = share > 0 && least + share >= min_valid ? HMK_NODE_SATURATED
-                                                              : HMK_NODE_NO_DATA;
-        return 0;
-    }
-    if (patch->texture[l] == 0) {
-        at->quality = HMK_NODE_NO_TEXTURE;
-        return 0;
-    }
-    return 1;
-}
-
 /* ---- what a pass means for its node: the next pass, perhaps the same one again ----------- */
-
-/* Where the place is known to a pixel or so: the first look, unless there is one pass only. */
-static pass fine_pass(const job *j)
-{
-    return j->opt->rewindow ? LOOK : FIT;
-}
 
 static pass refuse(node *at, hmk_quality why)
 {
@@ -175,7 +67,7 @@ static pass after_peak(const job *j, ptrdiff_t i, const hmk_peak *peak, int l)
 {
     node *at = &j->nodes[i];
     /* A coarse window reaches beyond the fine one: half the data will do to find the way. */
-    if (!usable(j, i, j->coarse.n, 0.5f * j->opt->min_valid, &peak->patch, l)) {
+    if (!hmk_node_usable(j, i, j->coarse.n, 0.5f * j->opt->min_valid, &peak->patch, l)) {
         if (!at->rival)
             return DONE;
         at->quality = HMK_GOOD; /* nothing to see at the rival */
@@ -213,7 +105,7 @@ static pass search_instead(node *at)
 static pass after_look(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
 {
     node *at = &j->nodes[i];
-    if (!usable(j, i, j->fine.n, j->opt->min_valid, &fit->patch, l))
+    if (!hmk_node_usable(j, i, j->fine.n, j->opt->min_valid, &fit->patch, l))
         return DONE;
     int row = (int)rintf(fit->row[l]), col = (int)rintf(fit->col[l]);
     if (row || col)
@@ -240,7 +132,7 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
     node *at = &j->nodes[i];
     const hmk_options *o = j->opt;
     const hmk_result *out = &j->result;
-    if (!usable(j, i, j->fine.n, o->min_valid, &fit->patch, l))
+    if (!hmk_node_usable(j, i, j->fine.n, o->min_valid, &fit->patch, l))
         return DONE;
     const float move_row = fit->row[l] - at->part_row, move_col = fit->col[l] - at->part_col;
     const float moved = larger(fabsf(move_row), fabsf(move_col));
@@ -331,76 +223,11 @@ static void run_pass(job *j, ptrdiff_t count, pass which)
     run_queue(j, count, which, 1);
 }
 
-/* Does one of a few pixels of the node's windows of side n miss? Small holes are overlooked. */
-static int see_holes(const job *j, ptrdiff_t i, int n)
-{
-    enum { LOOKS = 5 };
-    const node *at = &j->nodes[i];
-    const ptrdiff_t cols = j->images->cols;
-    const ptrdiff_t r = j->row[j->first + i] - n / 2, c = j->col[j->first + i] - n / 2;
-    float sum = 0;
-    for (int y = 0; y < LOOKS; y++)
-        for (int x = 0; x < LOOKS; x++) {
-            const ptrdiff_t row = r + y * (n - 1) / (LOOKS - 1);
-            const ptrdiff_t col = c + x * (n - 1) / (LOOKS - 1);
-            const float a = j->images->reference[row * cols + col];
-            const float b = j->images->secondary[(row + at->row) * cols + col + at->col];
-            sum += (a - a) + (b - b);
-        }
-    return sum != 0;
-}
-
-/* Too little of the node's own fine window of the reference is there? It stays where it is,
- * wherever a search would go: no need to search. Sets the quality. */
-static int hopeless(const job *j, ptrdiff_t i)
-{
-    const int n = j->fine.n;
-    const ptrdiff_t cols = j->images->cols;
-    const float *a = j->images->reference + (j->row[j->first + i] - n / 2) * cols +
-                     j->col[j->first + i] - n / 2;
-    int seen = 0, full = 0;
-    for (int y = 0; y < n; y++, a += cols)
-        for (int x = 0; x < n; x++) {
-            seen += a[x] - a[x] == 0;
-            full += a[x] == INFINITY;
-        }
-    const float least = j->opt->min_valid * (float)(n * n) - 0.5f;
-    if ((float)seen >= least)
-        return 0;
-    j->nodes[i].quality =
-        full && (float)(seen + full) >= least ? HMK_NODE_SATURATED : HMK_NODE_NO_DATA;
-    return 1;
-}
-
-static int nodes_fit(const job *j, ptrdiff_t count)
-{
-    int n = j->coarse.n > j->fine.n ? j->coarse.n : j->fine.n;
-    ptrdiff_t far = n / 2 + j->opt->reach + 2;
-    for (ptrdiff_t i = j->first; i < j->first + count; i++)
-        if (j->row[i] < far || j->row[i] + far > j->images->rows || j->col[i] < far ||
-            j->col[i] + far > j->images->cols)
-            return 0;
-    return 1;
-}
-
 static hmk_result part_of(const hmk_result *r, ptrdiff_t first)
 {
     return (hmk_result){r->drow + first,      r->dcol + first,      r->sigma_row + first,
                         r->sigma_col + first, r->snr + first,       r->coherence + first,
                         r->evidence + first,  r->quality + first};
-}
-
-static void start(const job *j, node *at, float guess_row, float guess_col)
-{
-    at->guessed = isfinite(guess_row) && isfinite(guess_col) &&
-                  fabsf(guess_row) <= (float)j->opt->reach &&
-                  fabsf(guess_col) <= (float)j->opt->reach;
-    at->known = at->guessed;
-    at->next = at->guessed ? FIT : j->opt->coarse ? PEAK : fine_pass(j);
-    if (at->guessed) {
-        at->row = (int)rintf(guess_row), at->col = (int)rintf(guess_col);
-        at->part_row = guess_row - (float)at->row, at->part_col = guess_col - (float)at->col;
-    }
 }
 
 hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
@@ -413,22 +240,22 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
              .row = row, .col = col, .first = first, .result = part_of(result, first)};
     hmk_status status;
     if (options->coarse) {
-        status = window_of(&j, options->coarse, options->coarse_beta, HMK_WEIGHT_HALF, 0,
+        status = hmk_window_of(&j, options->coarse, options->coarse_beta, HMK_WEIGHT_HALF, 0,
                            &j.coarse);
         if (status)
             goto done;
     }
-    status = window_of(&j, options->fine, options->fine_beta, options->weight, 0, &j.fine);
+    status = hmk_window_of(&j, options->fine, options->fine_beta, options->weight, 0, &j.fine);
     if (status)
         goto done;
-    status = window_of(&j, options->fine, options->last_beta, options->weight, options->robust,
+    status = hmk_window_of(&j, options->fine, options->last_beta, options->weight, options->robust,
                        &j.last);
     if (status)
         goto done;
     j.fine.steps = 3; /* from up to half a pixel off */
     j.last.steps = options->rewindow ? 1 : 3; /* a new window follows */
     j.last.gain = options->gain;
-    status = options->reach < 0 ? HMK_BAD_OPTION : nodes_fit(&j, count) ? HMK_OK : HMK_BAD_NODE;
+    status = options->reach < 0 ? HMK_BAD_OPTION : hmk_nodes_fit(&j, count) ? HMK_OK : HMK_BAD_NODE;
     if (status || count <= 0)
         goto done;
 
@@ -445,10 +272,10 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
     for (ptrdiff_t i = 0; i < count; i++) {
         j.result.sigma_row[i] = j.result.sigma_col[i] = NAN;
         j.result.snr[i] = j.result.coherence[i] = j.result.evidence[i] = NAN;
-        start(&j, &j.nodes[i], guess_row[first + i], guess_col[first + i]);
-        j.nodes[i].holes = see_holes(&j, i, j.nodes[i].next == PEAK ? options->coarse
+        hmk_node_start(&j, &j.nodes[i], guess_row[first + i], guess_col[first + i]);
+        j.nodes[i].holes = hmk_node_sees_holes(&j, i, j.nodes[i].next == PEAK ? options->coarse
                                                                      : options->fine);
-        if (j.nodes[i].holes && hopeless(&j, i))
+        if (j.nodes[i].holes && hmk_node_hopeless(&j, i))
             j.nodes[i].next = DONE;
     }
     run_pass(&j, count, FIT);  /* where a guess is there */
@@ -466,67 +293,5 @@ done:
     hmk_free(j.scratch);
     free(j.nodes);
     free(j.queue);
-    return status;
-}
-
-/* ---- coherence by wave number ----------------------------------------------------------- */
-
-static void add_bands(const job *j, const hmk_bands *found, int l, int bands, float *coherent,
-                      float *power_a, float *power_b)
-{
-    const hmk_patch *patch = &found->patch;
-    const float least = fminf(patch->valid_reference[l], patch->valid_secondary[l]);
-    const int seen = least >= j->opt->min_valid && patch->texture[l] != 0;
-    for (int b = 0; b < bands; b++) {
-        coherent[b] = seen ? found->coherent[b][l] : 0;
-        power_a[b] = seen ? found->power_a[b][l] : 0;
-        power_b[b] = seen ? found->power_b[b][l] : 0;
-    }
-}
-
-hmk_status hmk_coherence(const hmk_kernels *kernels, const hmk_images *images,
-                         const hmk_options *options, const int32_t *row, const int32_t *col,
-                         const float *guess_row, const float *guess_col, ptrdiff_t count,
-                         int bands, float *coherent, float *power_a, float *power_b)
-{
-    job j = {.kernels = kernels, .images = images, .opt = options, .row = row, .col = col};
-    const int n = options->fine, lanes = kernels->lanes;
-    hmk_bands *found = NULL;
-    hmk_status status =
-        window_of(&j, n, options->last_beta, HMK_WEIGHT_HALF, 0, &j.last);
-    if (status)
-        goto done;
-    j.last.steps = 3;
-    j.last.gain = options->gain;
-    status = bands < 0 || bands > HMK_MAX_BANDS ? HMK_BAD_OPTION
-             : nodes_fit(&j, count)             ? HMK_OK
-                                                : HMK_BAD_NODE;
-    if (status || count <= 0)
-        goto done;
-    j.scratch = hmk_alloc(kernels->scratch(n) * sizeof *j.scratch);
-    j.nodes = calloc((size_t)count, sizeof *j.nodes);
-    found = hmk_alloc(sizeof *found);
-    status = j.scratch && j.nodes && found ? HMK_OK : HMK_NO_MEMORY;
-    if (status)
-        goto done;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        start(&j, &j.nodes[i], guess_row[i], guess_col[i]);
-        if (!within_reach(&j, &j.nodes[i]))
-            j.nodes[i].row = j.nodes[i].col = 0;
-    }
-    hmk_batch batch = {.stride = images->cols};
-    for (ptrdiff_t i = 0; i < count; i += lanes) {
-        const int used = count - i < lanes ? (int)(count - i) : lanes;
-        for (int l = 0; l < lanes; l++)
-            aim(&j, n, i + (l < used ? l : 0), &batch, l);
-        kernels->bands(&j.last, &batch, j.scratch, found);
-        for (int l = 0; l < used; l++)
-            add_bands(&j, found, l, bands, coherent + (i + l) * bands,
-                      power_a + (i + l) * bands, power_b + (i + l) * bands);
-    }
-done:
-    hmk_free(found);
-    hmk_free(j.scratch);
-    free(j.nodes);
     return status;
 }
