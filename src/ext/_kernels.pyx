@@ -240,3 +240,9 @@ def clump_sizes(const float[:, ::1] u, const float[:, ::1] v, float limit,
         status = hmk.hmk_clump_sizes(&u[0, 0], &v[0, 0], u.shape[0], u.shape[1], limit,
                                      &parent[0, 0], &size[0, 0])
     return <int>status
+
+
+def add_strain(const float[:, ::1] x, float reach, float[:, ::1] sigma):
+    """Widen ``sigma`` in place by the strain; see ``hmk_outliers.h``."""
+    with nogil:
+        hmk.hmk_add_strain(&x[0, 0], x.shape[0], x.shape[1], reach, &sigma[0, 0])

@@ -119,5 +119,7 @@ cdef extern from "hmk_outliers.h" nogil:
     hmk_status hmk_bend(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
                         float limit, ptrdiff_t first, ptrdiff_t last, float *far_u,
                         float *far_v)
+    void hmk_add_strain(const float *x, ptrdiff_t rows, ptrdiff_t cols, float reach,
+                        float *sigma)
     hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
                                float limit, int32_t *parent, int32_t *size)

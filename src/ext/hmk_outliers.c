@@ -278,3 +278,30 @@ hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdi
         size[i] = isnan(u[i]) || isnan(v[i]) ? 0 : size[root_of(parent, i)];
     return HMK_OK;
 }
+
+/* The square of the lesser of two changes of one sign, else 0; NaN is none. */
+static inline float steady(float before, float after)
+{
+    const float a = before * before, b = after * after;
+    return before * after > 0 ? (a < b ? a : b) : 0.0f;
+}
+
+void hmk_add_strain(const float *x, ptrdiff_t rows, ptrdiff_t cols, float reach, float *sigma)
+{
+    const float square = reach * reach;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t begin = 0; begin < cols; begin += PIECE) {
+            const ptrdiff_t count = cols - begin < PIECE ? cols - begin : PIECE;
+            const float *at = x + r * cols + begin;
+            float *to = sigma + r * cols + begin, more[PIECE] = {0};
+            if (r >= 2 && r + 2 < rows)
+                for (ptrdiff_t i = 0; i < count; i++)
+                    more[i] = square * steady(at[i] - at[i - 2 * cols], at[i + 2 * cols] - at[i]);
+            const ptrdiff_t from = begin ? 0 : 2;
+            const ptrdiff_t end = begin + count > cols - 2 ? cols - 2 - begin : count;
+            for (ptrdiff_t i = from; i < end; i++)
+                more[i] += square * steady(at[i] - at[i - 2], at[i + 2] - at[i]);
+            for (ptrdiff_t i = 0; i < count; i++)
+                to[i] = sqrtf(to[i] * to[i] + more[i]);
+        }
+}

@@ -34,4 +34,9 @@ hmk_status hmk_bend(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t co
 hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
                            float limit, int32_t *parent, int32_t *size);
 
+/* Add to the vectors' errors `sigma` what a steady change of the component `x` makes of not knowing
+ * where a window's match sits: `reach` times the lesser of the changes to two nodes before and after
+ * it, along rows and columns, where both have one sign. All (rows, cols). */
+void hmk_add_strain(const float *x, ptrdiff_t rows, ptrdiff_t cols, float reach, float *sigma);
+
 #endif
