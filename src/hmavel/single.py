@@ -160,7 +160,8 @@ def pair_files(
                 out / "ground.png", title=plan.id, raw=measured.raw, bias=measured.bias,
                 corrected=measured.corrected, stable=measured.stable,
             )
-        write_pair(out, measured.corrected, measured.velocity, report, threads=threads)
+        # The thread that read the images is free again.
+        write_pair(out, measured.corrected, measured.velocity, report, threads=threads + 1)
     return PairResult(out, plan.id, days, measured, report | _counts(measured))
 
 
