@@ -103,3 +103,58 @@ def test_refusals(pairs):
     other = xr.DataArray(sim.start, dims="pair")
     with pytest.raises(ValueError, match="name the dimension"):
         compose_months(labelled, sigma, other, other + np.timedelta64(16, "D"))
+
+
+WANTED = np.arange("2013-01", "2015-01", dtype="M8[M]")
+
+
+@pytest.mark.parametrize("method", ["gp", "smooth", "overlap"])
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("empty", ["pairs", "cells", "v", "sigma"])
+def test_nothing_to_compose_gives_blank_months(pairs, method, lazy, empty):
+    sim, _, labelled = pairs
+    sigma = np.array(sim.sigma[:, 0])
+    if lazy:
+        pytest.importorskip("dask")
+        labelled = labelled.chunk({"y": 1})
+    if empty == "pairs":
+        labelled, sigma = labelled[:0], sigma[:0]
+    elif empty == "cells":
+        labelled = labelled[:, :0]
+    elif empty == "v":
+        labelled = labelled * np.nan
+    else:
+        sigma = sigma * np.nan
+    made = compose_months(labelled, sigma, "start", "end", months=WANTED, method=method)
+    assert made.v.sizes == {"month": len(WANTED), "y": labelled.sizes["y"], "x": 4}
+    assert (made.flag.values == 2).all()
+    assert np.isnan(made.v.values).all()
+
+
+@pytest.mark.parametrize("method", ["gp", "smooth"])
+def test_a_glacier_between_the_cells_of_a_lattice_is_learnt_from(pairs, method):
+    """The prior is the one that the same glacier alone, as plain arrays, would give."""
+    pytest.importorskip("dask")
+    sim, v, _ = pairs
+    sigma, v = sim.sigma[:, 0], v.reshape(-1, 2, 6)
+    wide = np.full((len(v), 40, 40), np.nan)
+    wide[:, 37:39, 33:39] = v  # between rows 36 and 39 of a lattice of every third cell
+    lazy = xr.DataArray(wide, dims=("pair", "y", "x")).chunk({"y": 20, "x": 20})
+    made = compose_months(lazy, sigma, sim.start, sim.end, method=method, scene_sigma=1.05)
+    plain = compose_months(v, sigma, sim.start, sim.end, method=method, scene_sigma=1.05)
+    found = made.compute(scheduler="synchronous")
+    np.testing.assert_allclose(found.v[:, 37:39, 33:39], plain.v, rtol=1e-6)
+    assert int((found.flag < 2).sum()) == int((plain.flag < 2).sum())
+
+
+def test_masked_sigma_and_dates_beside_a_dataarray(pairs):
+    sim, v, labelled = pairs
+    sigma = np.array(sim.sigma[:, 0])
+    out = np.arange(len(sigma)) == 7
+    masked = np.ma.masked_array(np.where(out, 1e-3, sigma), out)
+    kwargs = {"hyperparameters": PRIOR, "months": WANTED}
+    made = compose_months(labelled, masked, "start", "end", **kwargs)
+    plain = compose_months(v, np.where(out, np.nan, sigma), sim.start, sim.end, **kwargs)
+    np.testing.assert_allclose(made.v, plain.v, rtol=1e-9)
+    with pytest.raises(ValueError, match="got NaT"):
+        compose_months(labelled, sigma, np.ma.masked_array(sim.start, out), "end", **kwargs)

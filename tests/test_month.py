@@ -281,3 +281,46 @@ def test_errors_four_orders_of_magnitude_apart_are_answered(method, seed):
     error = np.abs(m.v - 70)[m.flag < 2]
     assert np.median(error) < 3
     assert np.mean(error < 2 * m.sigma[m.flag < 2]) > 0.9
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("where", ["v", "sigma"])
+@pytest.mark.parametrize("kind", [np.float64, np.int16])
+def test_masked_values_are_missing_whatever_lies_below(method, where, kind):
+    sim = nw.simulate(["season"], 5004, pairs=120, last="2016-01-01")
+    given = {"v": sim.v[:, 0].astype(kind), "sigma": np.ceil(sim.sigma[:, 0]).astype(kind)}
+    out = np.arange(120) % 5 == 2
+    nan = given | {where: np.where(out, np.nan, given[where])}
+    fill = given | {where: np.ma.masked_array(np.where(out, -32767, given[where]), out)}
+    kwargs = {"start": sim.start, "end": sim.end, "months": sim.months, "method": method}
+    expected, found = compose_months(**nan, **kwargs), compose_months(**fill, **kwargs)
+    np.testing.assert_array_equal(found.v, expected.v)
+    np.testing.assert_array_equal(found.flag, expected.flag)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [1e300, 1e-300])
+def test_an_error_beyond_a_doubles_square_is_said_to_be_one(method, size, caplog):
+    sim = nw.simulate(["season"], 5005, pairs=120, last="2016-01-01")
+    sigma = np.array(sim.sigma[:, 0])
+    sigma[5] = size
+    with pytest.raises(ValueError, match="orders of magnitude"):
+        compose_months(sim.v[:, 0], sigma, sim.start, sim.end, method=method)
+    assert caplog.text == ""
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", METHODS)
+def test_cells_whose_sigma_is_missing_are_not_learnt_from(method):
+    """They are seen by more pairs than the others, of which not one can be used."""
+    sim = nw.simulate(["season"], 5006, cells=2, pairs=120, last="2016-01-01")
+    v = sim.v.reshape(-1, 1, 2).copy()
+    sigma = np.broadcast_to(sim.sigma[:, :1, None], v.shape).copy()
+    v[80:, 0, 0] = np.nan
+    sigma[:, 0, 1] = np.nan
+    kwargs = {"months": sim.months, "method": method}
+    m = compose_months(v, sigma, sim.start, sim.end, **kwargs)
+    alone = compose_months(v[:, 0, 0], sigma[:, 0, 0], sim.start, sim.end, **kwargs)
+    np.testing.assert_allclose(m.v[:, 0, 0], alone.v, rtol=1e-9)
+    assert np.all(m.flag[:, 0, 1] == 2)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hmavel.month_input import unmasked
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,6 +28,8 @@ VARIABLES = {
 }
 #: Cells that the prior is learnt from, where the data are read by blocks.
 _SAMPLE = 256
+#: With fewer cells that have pairs among these, others are looked for.
+_FEW = 32
 
 
 def is_labelled(values: Any) -> bool:
@@ -71,7 +76,7 @@ def compose_labelled(
 
     start, end = (v[t] if isinstance(t, str) else t for t in (start, end))
     pairs = start.dims[0] if is_labelled(start) and start.ndim == 1 else v.dims[0]
-    dates = [np.asarray(t) for t in (start, end)]
+    dates = [unmasked(t) for t in (start, end)]
     if pairs not in v.dims:
         raise ValueError(
             f"month dates: expected a dimension of v, {v.dims}, got {pairs!r}; name the "
@@ -84,13 +89,14 @@ def compose_labelled(
         )
     v = v.drop_vars([name for name, c in v.coords.items() if pairs in c.dims])
     if not is_labelled(sigma):
-        values = np.asarray(sigma)
+        values = unmasked(sigma)
         dims = (pairs,) if values.ndim == 1 else v.dims[v.ndim - values.ndim :]
         sigma = xr.DataArray(values, dims=dims)
     sigma = sigma.drop_vars([name for name in sigma.coords if name not in v.coords])
     sigma = sigma.broadcast_like(v) if sigma.dims != v.dims else sigma
-    lazy = v.chunks is not None
-    if lazy:
+    if v.size == 0:  # nothing to read, and dask divides by the size of a block
+        v, sigma = v.compute(), sigma.compute()
+    if v.chunks is not None:
         v = v.chunk({pairs: -1})
         sigma = sigma.transpose(*v.dims).chunk(v.chunksizes)
         options = options | _learnt(compose, v, sigma, pairs, dates, options)
@@ -128,7 +134,7 @@ def _block(
 ) -> tuple[NDArray[Any], ...]:
     """Compose the cells of a block, (..., pairs) to (..., months)."""
     cells = v.shape[:-1]
-    flat = [np.moveaxis(x, -1, 0).reshape(x.shape[-1], 1, -1) for x in (v, sigma)]
+    flat = [np.moveaxis(x, -1, 0).reshape(x.shape[-1], 1, math.prod(cells)) for x in (v, sigma)]
     m = compose(*flat, *dates, months=months, **options)
     out = []
     for name in VARIABLES:
@@ -150,11 +156,9 @@ def _learnt(
     known = options.get("hyperparameters" if method == "gp" else "smoothness") is not None
     if (method == "overlap" or known) and options.get("scene_sigma") != "learn":
         return {}
-    sizes = {d: n for d, n in v.sizes.items() if d != pairs}
-    step = max(1.0, np.prod(list(sizes.values())) / _SAMPLE) ** (1 / max(len(sizes), 1))
-    thin = {d: slice(None, None, int(np.ceil(step))) for d in sizes}
-    some = [np.asarray(x.isel(thin).transpose(pairs, ...)) for x in (v, sigma)]
-    some = [x.reshape(len(x), 1, -1) for x in some]
+    some = _some_cells(v, sigma, pairs)
+    if not (np.isfinite(some[0]) & np.isfinite(some[1])).any():
+        return {}  # nor will a block have anything to learn
     m = compose(*some, *dates, **{**options, "jobs": 1})
     found: dict[str, Any] = {"scene_sigma": m.scene_sigma}
     if method == "gp":
@@ -162,3 +166,29 @@ def _learnt(
     if method == "smooth":
         found["smoothness"] = m.smoothness
     return found
+
+
+def _some_cells(v: xr.DataArray, sigma: xr.DataArray, pairs: Any) -> list[NDArray[Any]]:
+    """Read evenly spread cells, (pairs, 1, cells): every so many, or where those are few, all.
+
+    A glacier covers a part of its array, which the cells on a regular lattice may miss. Then
+    all is read once, a block at a time, to see which cells have pairs.
+    """
+    import xarray as xr
+
+    sizes = {d: n for d, n in v.sizes.items() if d != pairs}
+    step = max(1.0, math.prod(sizes.values()) / _SAMPLE) ** (1 / max(len(sizes), 1))
+    thin = {d: slice(None, None, math.ceil(step)) for d in sizes}
+    some = [np.asarray(x.isel(thin).transpose(pairs, ...)) for x in (v, sigma)]
+    some = [x.reshape(len(x), 1, -1 if x.size else 0) for x in some]
+    found = (np.isfinite(some[0]) & np.isfinite(some[1])).any(axis=(0, 1)).sum()
+    if step == 1.0 or found >= _FEW:
+        return some
+    given = xr.apply_ufunc(np.isfinite, v, dask="allowed")
+    given &= xr.apply_ufunc(np.isfinite, sigma, dask="allowed")
+    seen = np.asarray(given.any(dim=pairs).transpose(*sizes))
+    where = np.argwhere(seen)
+    where = where[np.linspace(0, len(where) - 1, min(len(where), _SAMPLE)).astype(int)]
+    at = {d: xr.DataArray(where[:, k], dims="_cell") for k, d in enumerate(sizes)}
+    some = [np.asarray(x.isel(at).transpose(pairs, "_cell")) for x in (v, sigma)]
+    return [x[:, None] for x in some]

@@ -34,6 +34,7 @@ from hmavel.month_input import (
     increasing_months,
     say_far_apart,
     sigma_like,
+    unmasked,
     used_pairs,
 )
 from hmavel.month_kernel import Hyperparameters
@@ -125,11 +126,11 @@ def compose_months(
     Parameters
     ----------
     v
-        One component, m/yr, (p,) or (p, rows, cols); NaN or infinite = missing. A DataArray,
-        also of a dask array, gives a Dataset (``labelled.compose_labelled``).
+        One component, m/yr, (p,) or (p, rows, cols); NaN, infinite or masked = missing. A
+        DataArray, also of a dask array, gives a Dataset (``labelled.compose_labelled``).
     sigma
         1 sigma of each velocity, m/yr, the error that it shares with no other pair; (p,), the
-        shape of ``v``, or anything that broadcasts to it. NaN or infinite = missing.
+        shape of ``v``, or anything that broadcasts to it. NaN, infinite, masked = missing.
     start, end
         (p,) datetime64 of the two scenes; a scene is identified by its time. A pair that is
         given back to front counts as if turned round: velocity is the same either way.
@@ -193,14 +194,14 @@ def compose_months(
             raise ValueError(
                 "month summary: expected None with DataArrays, got a function; pass arrays"
             )
-        dates = [np.asarray(v[t] if isinstance(t, str) else t) for t in (start, end)]
+        dates = [unmasked(v[t] if isinstance(t, str) else t) for t in (start, end)]
         return compose_labelled(
             compose_months, v, sigma, start, end,
             months=pair_network(*dates).months if wanted is None else wanted,
             method=method, scene_sigma=scene_sigma, smoothness=smoothness,
             hyperparameters=hyperparameters, covariance=covariance, jobs=jobs,
         )  # fmt: skip
-    v_in = np.asarray(v)
+    v_in = unmasked(v)
     if v_in.ndim not in (1, 3) or v_in.dtype.kind not in "fiu":
         raise ValueError(
             f"month v: expected numbers of shape (p,) or (p, rows, cols), got {v_in.dtype} of "
@@ -209,7 +210,7 @@ def compose_months(
     shape = v_in.shape[1:]
     v2 = v_in.reshape(len(v_in), math.prod(shape))
     sigma2 = sigma_like(sigma, v_in).reshape(v2.shape)
-    start, end = np.asarray(start), np.asarray(end)
+    start, end = unmasked(start), unmasked(end)
     if len(start) != len(v2) or len(end) != len(v2):
         raise ValueError(
             f"month dates: expected {len(v2)} starts and ends, one per pair, got {len(start)} "
@@ -305,6 +306,7 @@ def _fill(
             [(v[:, s], sigma[:, s]) for s in slices],
             jobs=jobs,
             label="blocks of cells",
+            name=_size,
             workers="processes",
         )
         for part, result in zip(some, results, strict=True):
@@ -320,6 +322,11 @@ def _fill(
             sums.append(result[1])
     names = sums[0] if sums else ()
     return {name: np.concatenate([made[name] for made in sums], axis=-1) for name in names}
+
+
+def _size(item: tuple[FloatArray, FloatArray]) -> str:
+    """Name a block in a message."""
+    return f"{item[0].shape[1]} cells"
 
 
 def _shaped(

@@ -143,7 +143,7 @@ def learn(
     if shared.method == "overlap":
         return shared
     with threadpool_limits(1):
-        some = sample_cells(v)
+        some = sample_cells(v, sigma)
         v, sigma = shared.network.merged(v[:, some], sigma[:, some])
         batch = make_batch(shared.network, v, sigma)
         sample = [batch.cell(c) for c in range(len(some))]
@@ -174,7 +174,7 @@ def learn(
 def shared_error(network: PairNetwork, v: FloatArray, sigma: FloatArray) -> float:
     """Learn the scenes' shared error, m, from a few cells of ``v``, ``sigma`` (p, cells)."""
     with threadpool_limits(1):
-        some = sample_cells(v, _SCENE_SAMPLE)
+        some = sample_cells(v, sigma, _SCENE_SAMPLE)
         batch = make_batch(network, *network.merged(v[:, some], sigma[:, some]))
         speeds = _speeds(network, batch)
         level = max(_LEVEL_FACTOR * float(np.sqrt(np.mean(speeds**2))), _LEVEL_LEAST)
@@ -187,9 +187,9 @@ def shared_error(network: PairNetwork, v: FloatArray, sigma: FloatArray) -> floa
         return learn_scene_sigma(network, cells, level, typical)
 
 
-def sample_cells(v: FloatArray, size: int = SAMPLE) -> NDArray[np.intp]:
+def sample_cells(v: FloatArray, sigma: FloatArray, size: int = SAMPLE) -> NDArray[np.intp]:
     """Choose cells that stand for all: the best seen ones, evenly spaced by their velocity."""
-    seen = np.isfinite(v).sum(axis=0)
+    seen = (np.isfinite(v) & np.isfinite(sigma)).sum(axis=0)
     good = np.flatnonzero(seen >= max(1, np.quantile(seen[seen > 0], 0.5)))
     # A thousand candidates are as good as all, and keep this cheap for any number of cells.
     good = good[np.linspace(0, len(good) - 1, min(len(good), 1024)).astype(int)]

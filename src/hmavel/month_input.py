@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,9 @@ from hmavel._types import FloatArray, TimeArray
 METHODS = ("gp", "smooth", "overlap")
 #: Cells that are worked on at a time: what the memory beyond input and output depends on.
 BLOCK = 256
+#: Largest ratio of a cell's errors for the others; squares of larger ones leave a double's
+#: range. Fill values that were not masked lie beyond it, too.
+_MOST_RATIO = 1e30
 #: Weights go with 1 / sigma^2: a velocity this many sigma large takes all of a double's digits.
 _MOST_SIGMA = 1e8
 #: Largest ratio of a cell's errors for ``"smooth"``, which holds no velocity to be improbable:
@@ -43,9 +47,19 @@ def check_options(
         )
 
 
+def unmasked(values: ArrayLike) -> NDArray[Any]:
+    """Return an array; what is masked in a masked one is NaN or NaT, not the number below."""
+    plain = np.array(values) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    if isinstance(values, np.ma.MaskedArray):
+        if plain.dtype.kind in "iu":
+            plain = plain.astype(np.float64)
+        plain[np.ma.getmaskarray(values)] = "NaT" if plain.dtype.kind == "M" else np.nan
+    return plain
+
+
 def sigma_like(sigma: ArrayLike, v: FloatArray) -> FloatArray:
     """Broadcast sigma to the shape of v; a finite one must be positive where v is finite."""
-    given = np.asarray(sigma, dtype=np.float64)
+    given = unmasked(sigma).astype(np.float64, copy=False)
     if given.ndim == 1 and v.ndim == 3 and len(given) == len(v):
         given = given[:, None, None]
     try:
@@ -102,7 +116,8 @@ def far_apart(v: FloatArray, sigma: FloatArray, method: str) -> bool:
         if (fastest > _MOST_SIGMA * least).any():
             return True
         most = np.where(seen, sigma_i, 0.0).max(axis=0)
-        if method == "smooth" and (most > _MOST_RATIO_SMOOTH * least).any():
+        limit = _MOST_RATIO_SMOOTH if method == "smooth" else _MOST_RATIO
+        if (most > limit * least).any():
             return True
     return False
 
