@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from hmavel._types import DAYS_PER_YEAR, ByteArray, FloatArray
+from hmavel._types import DAYS_PER_YEAR, BoolArray, ByteArray, FloatArray
 from hmavel.month_fit import learn_classes, learn_scene_sigma
 from hmavel.month_gp import (
     Cell,
@@ -23,6 +23,7 @@ from hmavel.month_gp import (
 from hmavel.month_kernel import Hyperparameters, MonthPrior, month_prior
 from hmavel.month_overlap import overlap_months
 from hmavel.month_screen import (
+    FALSE_SHARE,
     USED,
     Batch,
     agree,
@@ -41,6 +42,14 @@ MEASURED, REGULARISED, BLANK = 0, 1, 2
 MEASURED_SHARE = 0.5
 #: ... and a pair of at most this many days (six Landsat cycles) touches it.
 MEASURED_DAYS = 96.0
+#: No month is measured in a cell where more than this share of the pairs is taken for false, or
+#: was measured twice with contradictory results: which of them are right is not known.
+DOUBTFUL_SHARE = 1 / 3
+#: Nor where twice as many as expected are, although errors count as so many times what they are
+#: said to be: pairs that contradict each other, not errors that are understated.
+DOUBTFUL_NOISE, _DOUBTFUL_TWICE = 2.5, 2 * FALSE_SHARE
+#: Pairs that such a share means something of.
+_DOUBTFUL_LEAST = 6
 #: Cells that the prior is learnt from.
 SAMPLE = 16
 #: Cells that the scenes' shared error is learnt from, when it is not given.
@@ -203,6 +212,7 @@ def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonth
     """Compose the months of some cells; ``v`` and ``sigma`` (p, cells), m/yr, NaN = missing."""
     network = shared.network
     n, cells = len(network.months), v.shape[1]
+    torn = network.torn(v, sigma)
     v, sigma = network.merged(v, sigma)
     keep = np.arange(n) if shared.keep is None else shared.keep
     out = BlockMonths.blank(len(keep), cells, shared.covariance)
@@ -224,6 +234,11 @@ def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonth
                 cell = _compose_cell(shared, cell, work, keep, out, share, int(c))
             weight[c, cell.pairs] = cell.weight
         _judge(network, weight, share, keep, out)
+        valid = np.zeros(weight.shape, bool)
+        valid[seen] = weighted.valid
+        noise = np.array([h.noise for h in shared.hyperparameters] + [1.0])  # -1: no class
+        doubtful = _doubtful(valid, (weight < USED) | torn.T, noise[out.cell_class])
+        out.flag[:, doubtful] = np.maximum(out.flag[:, doubtful], REGULARISED)
     blank = out.flag == BLANK
     out.v[blank] = out.sigma[blank] = np.nan
     out.next_correlation[blank] = np.nan
@@ -315,6 +330,18 @@ def _judge(
     out.flag[:] = np.where(measured, MEASURED, REGULARISED)
     out.flag[np.isinf(shortest)] = BLANK
     out.shortest_days[:] = np.where(np.isinf(shortest), np.nan, shortest)
+
+
+def _doubtful(valid: BoolArray, refused: BoolArray, noise: FloatArray) -> BoolArray:
+    """Return the cells (cells,) whose pairs contradict each other.
+
+    ``valid`` and ``refused`` are (cells, p), ``noise`` (cells,) by what the errors of a cell's
+    class are multiplied.
+    """
+    count = valid.sum(axis=1)
+    share = (valid & refused).sum(axis=1) / np.maximum(count, 1)
+    most = np.where(noise > DOUBTFUL_NOISE, _DOUBTFUL_TWICE, DOUBTFUL_SHARE)
+    return np.asarray((count >= _DOUBTFUL_LEAST) & (share > most))
 
 
 def _first(shared: Shared, batch: Batch) -> Batch:

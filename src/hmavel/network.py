@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from hmavel._types import DAYS_PER_YEAR, FloatArray, TimeArray, days_between
+from hmavel._types import DAYS_PER_YEAR, BoolArray, FloatArray, TimeArray, days_between
+
+#: Measurements of one pair that scatter by so many of their errors contradict each other.
+TORN = 5.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,34 @@ class PairNetwork:
         apart = known - np.where(ok, mean[self.member], 0.0)
         spread = collect @ (weight * apart**2) / whole
         return mean, np.sqrt(count / whole + spread)
+
+    def torn(self, v: FloatArray, sigma: FloatArray) -> BoolArray:
+        """Say which pairs were given measurements that contradict each other.
+
+        Parameters
+        ----------
+        v, sigma
+            As for `merged`.
+
+        Returns
+        -------
+        ndarray
+            (p, cells): True where the measurements scatter about their mean by more than
+            ``TORN`` times what their errors allow.
+        """
+        v, sigma = np.asarray(v, np.float64), np.asarray(sigma, np.float64)
+        p = len(self.first)
+        if len(self.member) == p:
+            return np.zeros((p, v.shape[1]), bool)
+        _, error = self.merged(v, sigma)
+        ok = np.isfinite(v) & np.isfinite(sigma)
+        collect = sparse.csr_array(
+            (np.ones(len(v)), (self.member, np.arange(len(v)))), shape=(p, len(v))
+        )
+        weight = collect @ np.where(ok, 1 / np.where(ok, sigma, 1.0) ** 2, 0.0)
+        count = collect @ ok.astype(float)
+        alone = np.divide(count, weight, out=np.full_like(count, np.inf), where=weight > 0)
+        return np.asarray(error**2 > (1 + TORN**2) * alone)
 
     def incidence(self) -> sparse.csr_array:
         """Scene incidence (p, s): +1 at the later scene of a pair, -1 at the earlier one.
