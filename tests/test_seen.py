@@ -108,7 +108,7 @@ def test_other_options_or_files_are_not_those_that_were_seen(planned):
         assert other not in known
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "text", "crafted"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "text", "no JSON", "crafted"])
 def test_what_is_damaged_is_told_again(planned, tmp_path, damage):
     given, glacier, folder = planned
     told = cuts(given, glacier, None)
@@ -124,6 +124,8 @@ def test_what_is_damaged_is_told_again(planned, tmp_path, damage):
             content.clear()
         elif damage == "text":
             content = bytearray(b"\xff\xfe no text")
+        elif damage == "no JSON":
+            content = bytearray(f"{seen._sum('{')}\n{{".encode())
         else:  # with the right checksum, but no masks: a shape beyond all memory among them
             entries = json.loads(bytes(content).partition(b"\n")[2])
             wrong = [{"shape": [10**6, 10**7]}, {"unusable": "!"}, {"clear": 3}, {"shape": 5},

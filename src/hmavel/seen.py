@@ -107,11 +107,14 @@ def read_seen(folder: Path) -> dict[str, Any]:
         except (OSError, ValueError) as error:
             log.info("%s: %s; its scenes are classified again", path, error)
             continue
-        if check != _sum(text):
+        try:
+            content = json.loads(text) if check == _sum(text) else None
+        except ValueError:  # not of this program, though its sum is right
+            content = None
+        if isinstance(content, dict):
+            found |= content
+        else:
             log.warning("%s is damaged; its scenes are classified again", path)
-            continue
-        content = json.loads(text)
-        found |= content if isinstance(content, dict) else {}
     return found
 
 
