@@ -176,6 +176,11 @@ class SceneMask:
     source: str  #: "albedo+qa", "qa" or "texture": what the classes were made from
     qa_cloud: BoolArray | None = None  #: what QA_PIXEL alone takes for cloud; None without it
 
+    @property
+    def unusable(self) -> BoolArray:
+        """Cloud, shadow or water: nothing there is matched."""
+        return self.cloud | self.shadow | self.water
+
 
 def pair_id(reference_id: str, secondary_id: str) -> str:
     """Return the name of a pair, as its files have it."""

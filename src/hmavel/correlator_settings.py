@@ -8,8 +8,6 @@ from dataclasses import dataclass
 WEIGHTS = {"white": 0, "half": 1, "cross": 2, "noise": 1}
 
 
-
-
 def usual_pinned(taper: float) -> float:
     """Return the share of a shift that a taper hides of a bin at |k| = 1, for power k^-2.4.
 

@@ -70,21 +70,21 @@ class PartMemory:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._spare: list[NDArray[Any]] = []
+        self._spare: list[NDArray[np.float32]] = []
 
     def give(self, part: Part) -> None:
         """Take the arrays of a part, which nothing may look at any more."""
         with self._lock:
             self._spare += [part.a.reshape(-1), part.b.reshape(-1)]
 
-    def take(self, size: tuple[int, int], dtype: type) -> NDArray[Any]:
-        """Return an array, as `numpy.empty` does."""
+    def take(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Return an array of single precision, filled with anything."""
         count = size[0] * size[1]
         with self._lock:
             for k, old in enumerate(self._spare):
-                if old.size >= count and old.dtype == dtype:
+                if old.size >= count:
                     return self._spare.pop(k)[:count].reshape(size)
-        return np.empty(size, dtype)
+        return np.empty(size, np.float32)
 
 
 class _Scales:
@@ -196,9 +196,9 @@ class Frame:
         size = rows[1] - rows[0], cols[1] - cols[0]
         if self._arrived is not None:
             self._arrived(first[0] + size[0])
-        take = np.empty if memory is None else memory.take
+        memory = memory or PartMemory()
         made = [
-            _standardised(image, scale, first, take(size, np.float32))
+            _standardised(image, scale, first, memory.take(size))
             for image, scale in zip(self.images, self._scales.known(), strict=True)
         ]
         if self._labels is not None:

@@ -79,8 +79,9 @@ def compose_glacier(
         known = kept_prior.fixed(config.months.prior, site.id)
         of_pairs = state.fingerprint(of_pairs, "fixed", kept_prior.words(known))
     expected = state.fingerprint(of_pairs, [str(months[0]), len(months)])
-    # The overlap's months have no covariance that anything could be derived with.
-    wants_derived = config.output.derived and config.months.method != "overlap"
+    # The overlap's months have no prior, and no covariance to derive anything with.
+    learns = config.months.method != "overlap"
+    wants_derived = config.output.derived and learns
     rules = ["floor", derived.LEAST_FOR_TREND, str(config.input.dem)]
     expected = state.fingerprint(expected, rules if wants_derived else "no derived files")
     record = folder / "months.json"
@@ -118,7 +119,6 @@ def compose_glacier(
             if config.months.coupling_m:
                 on_ice = _with_level(on_ice, missing_of_level(alone, error))
             composed[axis] = _spread(on_ice, site.ice)
-        learns = config.months.method != "overlap"
         priors = kept_prior.as_record(composed) if learns else {}
         if learns:
             state.write_record(folder / kept_prior.RECORD, of_pairs, **priors)

@@ -212,8 +212,7 @@ def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonth
     """Compose the months of some cells; ``v`` and ``sigma`` (p, cells), m/yr, NaN = missing."""
     network = shared.network
     n, cells = len(network.months), v.shape[1]
-    torn = network.torn(v, sigma)
-    v, sigma = network.merged(v, sigma)
+    v, sigma, torn = network.merged_and_torn(v, sigma)
     keep = np.arange(n) if shared.keep is None else shared.keep
     out = BlockMonths.blank(len(keep), cells, shared.covariance)
     with threadpool_limits(1):

@@ -80,6 +80,17 @@ class PairNetwork:
             (p, cells) float64, NaN = missing. Matches of one image pair share its noise, so a
             mean of k has the variance of one; to which their disagreement is added.
         """
+        mean, error, _ = self.merged_and_torn(v, sigma)
+        return mean, error
+
+    def merged_and_torn(
+        self, v: FloatArray, sigma: FloatArray
+    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Do the same, and say which pairs were given measurements that contradict each other.
+
+        The third array (p, cells) is True where they scatter about their mean by more than
+        ``TORN`` times what their errors allow.
+        """
         v, sigma = np.asarray(v, np.float64), np.asarray(sigma, np.float64)
         p = len(self.first)
         ok = np.isfinite(v) & np.isfinite(sigma)
@@ -87,7 +98,7 @@ class PairNetwork:
             out_v, out_sigma = np.full_like(v, np.nan), np.full_like(v, np.nan)
             out_v[self.member] = np.where(ok, v, np.nan)
             out_sigma[self.member] = np.where(ok, sigma, np.nan)
-            return out_v, out_sigma
+            return out_v, out_sigma, np.zeros(v.shape, bool)
         collect = sparse.csr_array(
             (np.ones(len(v)), (self.member, np.arange(len(v)))), shape=(p, len(v))
         )
@@ -99,35 +110,8 @@ class PairNetwork:
         mean = collect @ (weight * known) / whole
         apart = known - np.where(ok, mean[self.member], 0.0)
         spread = collect @ (weight * apart**2) / whole
-        return mean, np.sqrt(count / whole + spread)
-
-    def torn(self, v: FloatArray, sigma: FloatArray) -> BoolArray:
-        """Say which pairs were given measurements that contradict each other.
-
-        Parameters
-        ----------
-        v, sigma
-            As for `merged`.
-
-        Returns
-        -------
-        ndarray
-            (p, cells): True where the measurements scatter about their mean by more than
-            ``TORN`` times what their errors allow.
-        """
-        v, sigma = np.asarray(v, np.float64), np.asarray(sigma, np.float64)
-        p = len(self.first)
-        if len(self.member) == p:
-            return np.zeros((p, v.shape[1]), bool)
-        _, error = self.merged(v, sigma)
-        ok = np.isfinite(v) & np.isfinite(sigma)
-        collect = sparse.csr_array(
-            (np.ones(len(v)), (self.member, np.arange(len(v)))), shape=(p, len(v))
-        )
-        weight = collect @ np.where(ok, 1 / np.where(ok, sigma, 1.0) ** 2, 0.0)
-        count = collect @ ok.astype(float)
-        alone = np.divide(count, weight, out=np.full_like(count, np.inf), where=weight > 0)
-        return np.asarray(error**2 > (1 + TORN**2) * alone)
+        alone = count / whole
+        return mean, np.sqrt(alone + spread), spread > TORN**2 * alone
 
     def incidence(self) -> sparse.csr_array:
         """Scene incidence (p, s): +1 at the later scene of a pair, -1 at the earlier one.

@@ -67,8 +67,6 @@ def _cells_that_disagree(seeds: NDArray[np.float32]) -> BoolArray:
     return np.asarray(np.any(~(spread <= AGREE), axis=0))
 
 
-
-
 def within(where: BoolArray, apart: int) -> BoolArray:
     """Return the nodes of which one of ``where`` is at most ``apart`` away."""
     if where.all():

@@ -54,8 +54,7 @@ class Seen:
     @classmethod
     def of(cls, mask: SceneMask) -> Seen:
         """Take it from a scene's classes."""
-        unusable = mask.cloud | mask.shadow | mask.water
-        return cls(mask.grid, unusable, clear_ground(mask), mask.source)
+        return cls(mask.grid, mask.unusable, clear_ground(mask), mask.source)
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from hmavel.mask import Thresholds
     from hmavel.site import Site
 
-#: Share of a cell under cloud, shadow or water from which on it is hidden.
-_HIDDEN = 0.5
-
 
 @dataclass(frozen=True)
 class Cut:
@@ -134,7 +131,6 @@ class Stack:
             )
             return cut
 
-
     def _as_seen(self, scene: Scene) -> Seen | None:
         """Return a scene's classes as screening saw them, if that was kept."""
         if not self._seen:
@@ -162,7 +158,7 @@ def cut_scene(
     return Cut(
         scene=scene,
         image=image,
-        hidden=to_grid(seen.unusable, seen.grid, site.grid, _HIDDEN),
+        hidden=hidden_cells(seen, site.grid),
         clear=to_grid(seen.clear, seen.grid, site.grid, "all"),
         source=seen.source,
     )
@@ -182,9 +178,9 @@ def shaded_cells(
     return to_grid(widened(shade, buffer_m / where.pixel), where, grid, 0.5)
 
 
-def hidden_cells(mask: SceneMask, grid: Grid) -> BoolArray:
+def hidden_cells(mask: SceneMask | Seen, grid: Grid) -> BoolArray:
     """Return the cells of which at least half is cloud, shadow or water."""
-    return to_grid(mask.cloud | mask.shadow | mask.water, mask.grid, grid, _HIDDEN)
+    return to_grid(mask.unusable, mask.grid, grid, 0.5)
 
 
 def _image(scene: Scene, window: Grid) -> FloatArray:
