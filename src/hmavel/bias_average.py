@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +77,15 @@ class Member(NamedTuple):
         return self.degree + spline + (n + 1 if n else 0)
 
 
+class Drawn(NamedTuple):
+    """One shape among those that the mean is made of."""
+
+    member: Member
+    i: int
+    part: float  #: of the draws
+    posterior: tuple[tuple[Array, Array], ...]  #: of each component, see ``Base.posterior``
+
+
 @dataclass(frozen=True)
 class Average:
     """The mean of all shapes, and what it is made of."""
@@ -113,8 +122,9 @@ class Average:
         alone[i] = 1.0
         return member.shapes.jumps(alone)
 
-    def drawn(self) -> list[tuple[Member, int, float]]:
-        """Return shapes as often as they are probable: every 48th part of all shares.
+    @cached_property
+    def drawn(self) -> list[Drawn]:
+        """Shapes as often as they are probable: every 48th part of all shares.
 
         Each comes once, with the part of the draws that fell to it.
         """
@@ -126,17 +136,20 @@ class Average:
             i = int(np.searchsorted(within, level - (total[k] - within[-1])))
             one = k, min(i, len(within) - 1)
             count[one] = count.get(one, 0) + 1
-        return [(self.members[k], i, n / DRAWN) for (k, i), n in count.items()]
+        found = []
+        for (k, i), n in count.items():
+            shapes = self.members[k].shapes
+            both = tuple(shapes.base.posterior(c, *shapes.one(i)) for c in (0, 1))
+            found.append(Drawn(self.members[k], i, n / DRAWN, both))
+        return found
 
     def variance(self, p: Array) -> Array:
         """Return the variance (n, 2) of the modelled value, the shapes' differences in it."""
         f = self.frame
         first, second = np.zeros((len(p), 2)), np.zeros((len(p), 2))
-        for member, i, part in self.drawn():
+        for member, i, part, posterior in self.drawn:
             x = fade(f.hull, f.reach, partial(member.columns, i, f))(p)
-            at, covariance = member.shapes.one(i)
-            for c in (0, 1):
-                beta, spread = member.shapes.base.posterior(c, at, covariance)
+            for c, (beta, spread) in enumerate(posterior):
                 value = x @ beta
                 first[:, c] += part * value
                 second[:, c] += part * (value**2 + ((x @ spread) * x).sum(axis=1))
@@ -149,11 +162,9 @@ class Average:
         """
         everywhere = replace(self.frame, hull=None)
         mean, square = np.zeros(direction.shape[1:]), np.zeros(direction.shape[1:])
-        for member, i, part in self.drawn():
+        for member, i, part, posterior in self.drawn:
             x = member.columns(i, everywhere, p)
-            at, covariance = member.shapes.one(i)
-            for c in (0, 1):
-                beta, spread = member.shapes.base.posterior(c, at, covariance)
+            for c, (beta, spread) in enumerate(posterior):
                 sums = direction[:, :, c].T @ x
                 value = sums @ beta
                 mean[:, c] += part * value
