@@ -110,10 +110,15 @@ def products(folder, kinds=(".tif", ".nc")):
     }
 
 
-def same_products(folder, other):
-    """Compare all products, tables and records to the byte: only the logs tell of times."""
+def same_products(folder, other, *, struck=False):
+    """Compare all products, tables and records to the byte: only the logs tell of times.
+
+    ``struck``: a process of the other run was killed, and may have left temporaries.
+    """
     kinds = (".tif", ".nc", ".csv", ".json")
     one, two = products(folder, kinds), products(other, kinds)
+    if struck:
+        two = {name: two[name] for name in two if not Path(name).name.startswith(".")}
     assert {Path(path).suffix for path in one} == set(kinds)
     assert set(one) == set(two)
     assert [name for name in one if one[name] != two[name]] == []

@@ -115,11 +115,57 @@ def test_a_killed_and_a_hung_worker_cost_only_time(processes, settings, alone, t
     result = workflow.run(given, scheduler=processes.address)
     assert result.failures == []
     assert len(struck) == 1
-    same_products(alone, tmp_path / "out")
+    same_products(alone, tmp_path / "out", struck=True)
     # those who were struck left temporaries: the next run removes them
     processes.end()
     assert workflow.run(given, jobs=1).failures == []
     assert hidden(tmp_path / "out") == []
+
+
+def falls_asleep(folder, answer):
+    """Return an answer that the first worker to be here stops in when it is to send it."""
+
+    class Answer:
+        def __reduce__(self):
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return tuple, (answer,)
+
+    try:
+        os.close(os.open(folder / "first", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return answer
+    return Answer()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["its name", "its result"])
+def test_a_worker_that_hangs_with_its_answer_holds_up_nothing(
+    processes, tmp_path, monkeypatch, what
+):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    monkeypatch.setattr(cluster, "FIRST_WORKER", 20.0)
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers lack this file
+    who = cluster._who
+
+    def named(wanted, load):
+        ask = who(wanted, load)
+        return lambda: falls_asleep(tmp_path, ask())
+
+    def attempt(index, item):
+        answer = (index, item * item)
+        return falls_asleep(tmp_path, answer) if what == "its result" else answer
+
+    if what == "its name":
+        monkeypatch.setattr(cluster, "_who", named)
+    processes.scheduler()
+    for _ in range(2):
+        processes.worker()
+    given = cluster.Cluster(processes.address, patience=3.0)
+    began = time.monotonic()
+    found = dict(cluster.run_on(given, attempt, range(6)))
+    assert (tmp_path / "first").exists()
+    assert found == {i: i * i for i in range(6)}
+    assert time.monotonic() - began < 50  # Dask itself waits longer
 
 
 @pytest.mark.slow

@@ -145,6 +145,12 @@ def test_progress_counts_rates_and_failures(tmp_path):
     assert status.reasons == {"ReadError": 1}
     assert journal.progress(status).startswith("4 of 10 pairs (1 from before), 0 of 2 glaciers")
     assert "1 failed" in journal.progress(status)
+    for state in ("used",) * 7:  # a lost worker's: what it had is done by another
+        notes.line("pair", "a b", state, 1.0)
+    notes.close()
+    assert journal.progress(journal.read(tmp_path)).startswith(
+        "10 of 10 pairs (1 from before) (1 twice, their worker was lost), 0 of 2 glaciers"
+    )
     stopped = journal.read(tmp_path)
     assert not stopped.running
     assert "stopped before its end" in journal.status_text(stopped)

@@ -7,6 +7,7 @@ given to another. Tasks must not mind being done twice: their files are complete
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -33,13 +34,21 @@ class LostError(RunError):
 
 
 @dataclass
+class _Task:
+    future: Any  #: Dask's
+    index: int = -1  #: of its item
+    begun: float = field(default_factory=time.monotonic)
+    answer: Any = None  #: on its way from the worker: to wait for it is to hang with the worker
+
+
+@dataclass
 class _Worker:
     address: str
     slots: int
-    probe: Any = None  #: future that tells version, host and process
+    probe: _Task | None  #: tells version, host and process
     name: tuple[str, int] = ("", 0)  #: host and process, when known
     refused: str = ""  #: why it is not used
-    running: dict[Any, tuple[int, float]] = field(default_factory=dict)  #: future -> item, time
+    running: list[_Task] = field(default_factory=list)
     sign: Any = None  #: the last sign of life that was seen
     seen: float = 0.0  #: when it was first seen
 
@@ -128,9 +137,9 @@ class _Session:
             self._give_out()
             progress = False
             for worker in list(self.workers.values()):
-                for future in [f for f in worker.running if f.done()]:
-                    index, _ = worker.running.pop(future)
-                    yield from self._answer(future, index)
+                for task in [one for one in worker.running if self._answered(one)]:
+                    worker.running.remove(task)
+                    yield from self._answer(task)
                     progress = True
             yield from self._lost_too_often()
             if not progress:
@@ -144,18 +153,29 @@ class _Session:
         for worker in self.workers.values():
             worker.running.clear()
 
-    def _answer(self, future: Any, index: int) -> Iterator[tuple[int, Any]]:
-        if future.status == "finished":
-            try:
-                answer = future.result(timeout=60)
-            except Exception as error:  # it was with a worker that died since
-                logger.debug("result of item %d", index, exc_info=True)
-                self._lose(index, f"its result was lost ({error})")
-            else:
-                self.items.pop(index)
-                yield answer
-        else:  # the attempt itself does not raise: it was the worker
-            self._lose(index, f"its worker gave it up ({future.status})")
+    def _answered(self, task: _Task) -> bool:
+        """Whether a task failed, or its answer has come; asks for it when the task is done."""
+        if task.answer is None:
+            if not task.future.done():
+                return False
+            if task.future.status != "finished":
+                return True
+            coming, loop = self.client.gather(task.future, asynchronous=True), self.client.loop
+            task.answer = asyncio.run_coroutine_threadsafe(coming, loop.asyncio_loop)
+        return bool(task.answer.done())
+
+    def _answer(self, task: _Task) -> Iterator[tuple[int, Any]]:
+        if task.answer is None:  # the attempt itself does not raise: it was the worker
+            self._lose(task.index, f"its worker gave it up ({task.future.status})")
+            return
+        try:
+            answer = task.answer.result()
+        except Exception as error:  # it was with a worker that died since
+            logger.debug("result of item %d", task.index, exc_info=True)
+            self._lose(task.index, f"its result was lost ({error!r})")
+        else:
+            self.items.pop(task.index)
+            yield answer
 
     def _lose(self, index: int, why: str) -> None:
         if index not in self.items:
@@ -186,7 +206,7 @@ class _Session:
                     self.attempt, index, item, workers=[worker.address],
                     allow_other_workers=False, pure=False, retries=0,
                 )
-                worker.running[future] = index, time.monotonic()
+                worker.running.append(_Task(future, index))
 
     def _look_at_workers(self) -> None:
         if self.client.status != "running":
@@ -201,7 +221,7 @@ class _Session:
                 probe = self.client.submit(
                     who, workers=[address], allow_other_workers=False, pure=False
                 )
-                self.workers[address] = _Worker(address, int(facts["nthreads"]), probe)
+                self.workers[address] = _Worker(address, int(facts["nthreads"]), _Task(probe))
         for address in set(self.workers) - set(there):
             self._drop(self.workers.pop(address), "its worker is gone")
         for worker in self.workers.values():
@@ -210,16 +230,21 @@ class _Session:
         self._require_workers()
 
     def _ask(self, worker: _Worker) -> None:
-        if worker.probe is None or not worker.probe.done():
+        probe = worker.probe
+        if probe is None or not self._answered(probe):
             return
-        probe, worker.probe = worker.probe, None
-        if probe.status != "finished":
-            worker.refused = f"it has no hmavel ({probe.exception(timeout=10)!r})"
+        worker.probe = None
+        if probe.answer is None:
+            worker.refused = f"it has no hmavel ({probe.future.exception(timeout=10)!r})"
         else:
-            version, host, process = probe.result(timeout=60)
-            worker.name = host, process
-            if version != __version__:
-                worker.refused = f"it has hmavel {version}, this is {__version__}"
+            try:
+                version, host, process = probe.answer.result()
+            except Exception as error:  # it died since
+                worker.refused = f"it did not say who it is ({error!r})"
+            else:
+                worker.name = host, process
+                if version != __version__:
+                    worker.refused = f"it has hmavel {version}, this is {__version__}"
         if worker.refused:
             logger.warning("worker %s is not used: %s", worker.address, worker.refused)
 
@@ -229,8 +254,8 @@ class _Session:
         now, sign = time.monotonic(), self.cluster.sign_of_life(*worker.name)
         if sign != worker.sign:
             worker.sign, worker.seen = sign, now
-        for since in [began for _, began in worker.running.values()]:
-            silent = now - max(since, worker.seen)
+        for task in worker.running:
+            silent = now - max(task.begun, worker.seen)
             if silent > self.cluster.patience:
                 worker.refused = f"it gave no sign of life for {silent:.0f} s"
                 logger.warning("worker %s: %s", worker.address, worker.refused)
@@ -238,19 +263,26 @@ class _Session:
                 return
 
     def _drop(self, worker: _Worker, why: str) -> None:
-        for future, (index, _) in list(worker.running.items()):
+        for task in worker.running:
+            if task.answer is not None:
+                task.answer.cancel()
             with contextlib.suppress(Exception):
-                self.client.cancel([future], force=True)
-            self._lose(index, why)
+                self.client.cancel([task.future], force=True)
+            self._lose(task.index, why)
         worker.running.clear()
 
     def _require_workers(self) -> None:
-        usable = [w for w in self.workers.values() if not w.refused]
-        if usable:
-            self.begun = time.monotonic()
+        now = time.monotonic()
+        usable = [w for w in self.workers.values() if w.name[1] and not w.refused]
+        unknown = [
+            w for w in self.workers.values() if w.probe and now - w.probe.begun < FIRST_WORKER
+        ]
+        if usable or unknown:
+            self.begun = now
             return
-        refused = [f"{w.address}: {w.refused}" for w in self.workers.values()]
-        if refused or time.monotonic() - self.begun > FIRST_WORKER:
+        silent = f"it did not say who it is for {FIRST_WORKER:.0f} s"
+        refused = [f"{w.address}: {w.refused or silent}" for w in self.workers.values()]
+        if refused or now - self.begun > FIRST_WORKER:
             raise RunError(
                 "run", self.cluster.scheduler, expected="a worker of this version of hmavel",
                 got="; ".join(refused) or f"none in {FIRST_WORKER:.0f} s",

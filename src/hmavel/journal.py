@@ -211,6 +211,15 @@ class Status:
     @property
     def pairs_done(self) -> int:
         """Pairs that are settled, in whatever way."""
+        return self._pair_lines - self.pairs_again
+
+    @property
+    def pairs_again(self) -> int:
+        """Lines beyond the pairs there are: by workers that were lost after they wrote them."""
+        return 0 if self.planning else max(self._pair_lines - int(self.run["pairs"]), 0)
+
+    @property
+    def _pair_lines(self) -> int:
         return sum(self.counts.get("pair", {}).values())
 
     @property
@@ -291,6 +300,8 @@ def progress(status: Status) -> str:
     text = f"{status.pairs_done} of {status.run['pairs']} pairs"
     if pairs.get(KEPT):
         text += f" ({pairs[KEPT]} from before)"
+    if status.pairs_again:
+        text += f" ({status.pairs_again} twice, their worker was lost)"
     text += f", {sum(glaciers.values())} of {status.run['glaciers']} glaciers"
     text += f", {sum(status.reasons.values())} failed"
     if status.per_minute:
@@ -342,6 +353,7 @@ def status_json(status: Status) -> str:
     content = status.run | {
         "running": status.running, "elapsed_s": round(status.elapsed, 1),
         "counts": status.counts, "errors": status.reasons, "pairs_done": status.pairs_done,
+        "pairs_again": status.pairs_again,
         "pairs_per_minute": round(status.per_minute, 2), "seconds_left": status.seconds_left,
         "last_sign_s": status.last,
     }  # fmt: skip
