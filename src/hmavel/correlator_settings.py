@@ -44,8 +44,8 @@ class Settings:
     max_shared: float = 0.4  #: refuse a match whose window shows a neighbour's as well as this
     min_share: float = 0.6  #: ... or, beside one, whose cosine falls below this of the others'
     sigma_scale: float = 0.9  #: calibration of the predicted sigma
-    sigma_floor: float = 0.0007  #: px; what interpolation and rounding leave
-    sigma_centre: float = 0.2  #: px; how well a window's own centre of texture is known
+    sigma_floor: float = 0.0005  #: px; what interpolation and rounding leave
+    sigma_centre: float = 0.32  #: px; how well a window's own centre of texture is known
     max_median: float = 4.0  #: normalised median test: refuse above
     max_step: float = 2.0  #: px; neighbours that differ by more do not hang together
     min_clump: float = 1.25  #: refuse clumps of good nodes smaller than this many fine windows

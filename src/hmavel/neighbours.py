@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: A node follows its neighbours, or is judged by them, when so many of them agree or are there.
 FOLLOW = 5
+#: A strain of one component is an error of the other, too, of so much of its own.
+_TIED = 0.5
 
 
 def without_outliers(
@@ -54,14 +56,18 @@ def with_strain(d: Displacement, centre: float, *, step: float) -> Displacement:
 
     The texture that decides a match lies somewhere about the middle of its window, ``centre``
     px from it (1 sigma, per axis): times the change of the displacement, px per px, that is an
-    error which the window itself does not show. Changes are those to two nodes on either side,
-    the lesser of both: beside a jump nothing changes steadily.
+    error which the window itself does not show. Half as much of it passes on to the other
+    component: texture ties them together. Changes are those to two nodes on either side, the
+    lesser of both: beside a jump nothing changes steadily.
     """
     if centre == 0 or min(d.drow.shape) < 5:
         return d
+    u, v = (np.ascontiguousarray(x, np.float32) for x in (d.drow, d.dcol))
+    reach = centre / (2 * step)
     sigma = []
-    for value, of in ((d.drow, d.sigma_row), (d.dcol, d.sigma_col)):
+    for own, other, of in ((u, v, d.sigma_row), (v, u, d.sigma_col)):
         wider = np.array(of, np.float32, order="C")
-        _kernels.add_strain(np.ascontiguousarray(value, np.float32), centre / (2 * step), wider)
+        _kernels.add_strain(own, reach, wider)
+        _kernels.add_strain(other, _TIED * reach, wider)
         sigma.append(wider)
     return replace(d, sigma_row=sigma[0], sigma_col=sigma[1])
