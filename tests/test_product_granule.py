@@ -81,6 +81,9 @@ def test_it_has_what_granules_of_its_live_have(tmp_path):
         assert info.date_dt == pytest.approx(16, abs=1e-3)
         assert info.date_center.startswith("20200109T04:12:11")
         assert set(np.unique(file["chip_size_width"][:].filled(0))) == {0, 480}
+        assert info.long_name
+        assert file["interp_mask"][:].sum() == 0
+        assert not np.ma.is_masked(file["interp_mask"][:])
     with rasterio.open(f"netcdf:{path}:vx") as file:
         assert file.crs.to_epsg() == 32644
         assert file.transform.almost_equals(GRID.transform, 1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import geopandas as gpd
+import numpy as np
 import pyarrow.parquet as pq
 import pystac
 import pytest
@@ -34,9 +35,34 @@ def test_table_and_stac_are_made_without_being_asked_for(finished):
     assert [item.id for item in items] == [f"{GLACIER}_{month}" for month in months]
     (collection,) = catalog.get_children()
     assert set(collection.assets) == {"cube", "timeseries"}  # nothing derived of "overlap"
+    assert catalog.get_single_link("child").title == GLACIER
+    assert [link.rel for link in collection.links].count("license") == 1
     for name in ("velocity.zarr", "granules", "derived.nc"):
         assert not (out / GLACIER / name).exists()
     assert not (out / "timeseries.parquet").exists()
+
+
+def test_no_product_tells_of_the_users_folders(finished):
+    """They are published; configuration, catalogue and logs beside them are for the user."""
+    own = {"config.toml", "catalogue.sqlite", "scenes.csv"}
+    given, _ = finished
+    out = given.output.folder
+    folders = {str(given.glaciers.inventory.parent), *map(str, given.input.archive), str(out)}
+    told = [
+        path.relative_to(out)
+        for path in out.rglob("*")
+        if path.is_file() and path.name not in own and path.parent.parent.name != "log"
+        and any(folder.encode() in path.read_bytes() for folder in folders)
+    ]
+    assert told == []
+
+
+def test_days_are_numbers_for_xarray(finished):
+    given, _ = finished
+    path = given.output.folder / GLACIER / "velocity.nc"
+    with xr.open_dataset(path, decode_timedelta=True) as cube:
+        assert cube.shortest_days.dtype == np.float32
+        assert float(cube.shortest_days.min()) >= 8
 
 
 def test_the_rest_is_made_on_request_and_goes_when_it_is_not_wanted(again, tmp_path):

@@ -20,7 +20,7 @@ VARIABLES = {
     "v": ("m year-1", "velocity, monthly mean"),
     "sigma": ("m year-1", "standard error of v"),
     "count": ("1", "effective number of pairs"),
-    "shortest_days": ("days", "shortest baseline among the pairs used"),
+    "shortest_days": ("day", "shortest baseline among the pairs used"),
     "flag": ("1", "0 measured, 1 regularised, 2 blank"),
     "next_correlation": ("1", "correlation of the errors of this month and the next"),
     "overlap_mean": ("m year-1", "weighted mean of the pairs that touch the month"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from hmavel.config.option import is_even
 from hmavel.config.whole import Config
@@ -40,9 +42,29 @@ def as_json(config: Stage) -> dict[str, Any]:
 def product_options(config: Config) -> dict[str, Any]:
     """Return what a product may depend on, as plain JSON values.
 
-    Not how the work was spread nor where the products went: neither shows in them.
+    Not how the work was spread nor where the products went: neither shows in them. Of files
+    the name and of addresses what leads there without a key: products are published, the
+    folders of a user are not.
     """
-    return config.model_dump(mode="json", exclude={"run": True, "output": {"folder"}})
+    left_out: Any = {"run": True, "output": {"folder"}}
+    values = config.model_dump(exclude=left_out)
+    return _placeless(values, config.model_dump(mode="json", exclude=left_out))  # type: ignore[no-any-return]
+
+
+def _placeless(value: Any, plain: Any) -> Any:
+    """Return the JSON form ``plain`` of ``value`` without folders, users and keys."""
+    if isinstance(value, dict):
+        return {key: _placeless(value[key], plain[key]) for key in value}
+    if isinstance(value, list | tuple):
+        return [_placeless(*both) for both in zip(value, plain, strict=True)]
+    if isinstance(value, PurePath):
+        return value.name
+    if isinstance(value, str) and "://" in value:
+        parts = urlsplit(value)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    if isinstance(value, str) and PurePath(value).is_absolute():
+        return PurePath(value).name
+    return plain
 
 
 def _to_toml(config: Config, *, comments: bool) -> str:

@@ -111,15 +111,18 @@ def add_variable(
     attributes: Mapping[str, Any],
     *,
     kind: str = "f4",
-    fill: float = np.nan,
+    fill: float | None = np.nan,
     chunks: tuple[int, ...] | None = None,
 ) -> Any:
-    """Add a compressed variable on the grid and return it, to be filled."""
+    """Add a compressed variable on the grid and return it, to be filled.
+
+    ``fill`` is what a missing value is; None = none is missing.
+    """
     variable = file.createVariable(
         name,
         kind,
         dimensions,
-        fill_value=fill,
+        fill_value=False if fill is None else fill,
         zlib=True,
         complevel=4,
         shuffle=True,

@@ -69,7 +69,7 @@ _VARIABLES: dict[str, dict[str, str]] = {
     },
     "shortest_days": {
         "long_name": "shortest image-pair baseline that saw the month",
-        "units": "days",
+        "units": "day",  # "days" xarray may take for a span of time
     },
     "flag": {"long_name": "what a month rests on, the worse of the two components"},
 }

@@ -57,7 +57,7 @@ SEASON_NOTES = {
     "azimuth": "direction of the mean flow, clockwise from +y of the grid",
     "mean": "velocity along the mean flow, in the middle of the months",
     "sigma_mean": "1 sigma of mean",
-    "trend": "its change in a year, by least squares",
+    "trend": "change of the velocity along the mean flow in a year, by least squares",
     "sigma_trend": "1 sigma of trend, by the covariance of the months",
     "amplitude": "half of the swing of the yearly wave along the mean flow",
     "sigma_amplitude": "1 sigma of amplitude",

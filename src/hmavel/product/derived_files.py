@@ -37,7 +37,7 @@ CUBE_NAME = "derived.nc"
 #: Patterns of all files that `write_derived` makes.
 FILES = ("annual_*.tif", SEASON_NAME, CUBE_NAME)
 
-_CF_UNITS = {"m/yr": "m year-1", "m/yr/yr": "m year-2", "degrees": "degree"}
+_CF_UNITS = {"m/yr": "m year-1", "m/yr/yr": "m year-2", "degrees": "degree", "days": "day"}
 _FLAGS = {
     "season_flag": SEASON_FLAGS,
     "trend_flag": TREND_FLAGS,

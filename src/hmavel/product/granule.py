@@ -128,7 +128,7 @@ def write_granule(
                 "flag_values": np.array([0, 1], "u1"),
                 "flag_meanings": "measured interpolated",
             },
-            kind="u1", fill=0, chunks=shape,
+            kind="u1", fill=None, chunks=shape,
         )  # fmt: skip
         mask.set_auto_maskandscale(False)
         mask[:] = 0
@@ -179,6 +179,7 @@ def _info(
             f"sensor_img{number}": name[1:2],
         }
     return out | {
+        "long_name": "the two scenes, their times, and how much of the region was measured",
         "date_center": _stamp(middle),
         "date_dt": days_between(start, end),
         "roi_valid_percentage": round(100 * share, 1),

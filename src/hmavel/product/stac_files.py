@@ -39,6 +39,13 @@ _TYPES = {
 #: What a file is for, where it is not the data.
 _ROLES = {".json": ["metadata"], ".png": ["overview"]}
 CATALOG, COLLECTION = "catalog.json", "collection.json"
+#: Of the images; that of the products is their maker's to choose.
+_LICENCE = {
+    "rel": "license",
+    "href": "https://www.usgs.gov/information-policies-and-instructions/copyrights-and-credits",
+    "type": "text/html",
+    "title": "Landsat images: public domain of the United States",
+}
 #: Of SHA-256 in a multihash: its code and its length.
 _MULTIHASH = "1220"
 
@@ -165,6 +172,7 @@ def write_stac(
         "links": [
             _link("root", f"../{CATALOG}"),
             _link("parent", f"../{CATALOG}"),
+            _LICENCE,
             *item_links,
         ],
     }
@@ -183,7 +191,10 @@ def write_catalog(folder: Path, collections: Sequence[Path]) -> Path:
         Folders below it that have a ``collection.json``.
     """
     links = [_link("root", f"./{CATALOG}")]
-    links += [_link("child", f"./{path.name}/{COLLECTION}") for path in collections]
+    links += [
+        _link("child", f"./{path.name}/{COLLECTION}") | {"title": path.name}
+        for path in collections
+    ]
     catalog = {
         "type": "Catalog",
         "stac_version": STAC_VERSION,
