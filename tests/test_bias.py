@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.interpolate import BSpline
+from shapely import Point, Polygon
 
 from hmavel import Displacement, Quality
 from hmavel.bias import Bias, fit_bias, spread_of
-from hmavel.bias_models import CUTOFF, WEIGHTED_VARIANCE, node_redundancy, shape_over
+from hmavel.bias_hull import Hull
+from hmavel.bias_models import (
+    CUTOFF,
+    WEIGHTED_VARIANCE,
+    node_redundancy,
+    shape_over,
+    spline_terms,
+)
 from hmavel.track import scene_column_angle, track_angle
 
 MODULE_PX = 880.0  # 13.2 km: a detector module of Landsat's OLI on the ground
@@ -587,3 +596,24 @@ def test_nodes_without_a_core_are_no_ground(seed: int) -> None:
                 "scatter without a core"  # fmt: skip
             assert not b.drow.any()
     assert left_out
+
+
+def test_splines_are_those_of_scipy() -> None:
+    x = np.random.default_rng(0).uniform(-30.0, 480.0, 300)
+    knots = 10.0 + 50.0 * np.arange(-3, 13)
+    theirs = BSpline.design_matrix(np.clip(x, 10.0, 460.0), knots, 3).toarray()
+    np.testing.assert_allclose(spline_terms(x, 10.0, 460.0, 9), theirs, atol=1e-14)
+
+
+def test_places_beyond_the_ground_are_held_at_the_nearest_within_reach() -> None:
+    rng = np.random.default_rng(1)
+    corners = np.array([[0.0, 0.0], [100.0, 10.0], [80.0, 90.0], [10.0, 70.0]])
+    hull = Hull(corners, corners)
+    p = rng.uniform(-200.0, 300.0, (200, 2))
+    held, distance = hull.held(p, 50.0), hull.distance(p, 50.0)
+    outline = Polygon(corners)
+    for place, at, far in zip(p, held, distance, strict=True):
+        assert far == pytest.approx(outline.distance(Point(place)), abs=1e-9)
+        assert outline.distance(Point(at)) == pytest.approx(min(far, 50.0), abs=1e-9)
+        if far <= 50.0:
+            np.testing.assert_allclose(at, place, atol=1e-9)

@@ -12,10 +12,12 @@ from hmavel.bias_seams import (
     Base,
     Pairs,
     Staggers,
-    Steps,
     Sums,
+    all_steps,
     comb_covariance,
+    comb_prior,
     combs,
+    eliminated,
 )
 
 BINS, NODES = 60, 90
@@ -58,7 +60,7 @@ def test_steps_have_the_evidence_of_dense_algebra(deviation: float) -> None:
     g = Ground(0)
     covariance = comb_covariance(3, deviation)
     at = np.array([[5, 25, 45], [10, 30, 50], [2, 22, 42]])
-    found = Steps(g.base, at, covariance, -1.5)
+    (found,), = all_steps([g.base], at, [comb_prior(3, deviation)], [-1.5])
     nothing = g.dense(np.zeros(0, int), np.zeros((0, 0)))[0]
     for i in range(3):
         log, mean = g.dense(at[i], covariance)
@@ -79,10 +81,8 @@ def test_pairs_of_combs_have_the_evidence_of_dense_algebra() -> None:
     rows = [np.array([5, 25, 45]), np.array([11, 31, 51]), np.array([18, 38])]
     found = Pairs(g.base, Staggers(rows, g.base.sums.mass), 0.0)
     nothing = g.dense(np.zeros(0, int), np.zeros((0, 0)))[0]
-    log = found.log.reshape(3, 3)
-    assert np.isneginf(log[np.tril_indices(3)]).all()  # each pair once
-    share = np.zeros((3, 3))
-    for a, b in ((0, 1), (0, 2), (1, 2)):
+    assert found.log.shape == (3,)  # each pair once
+    for i, (a, b) in enumerate(((0, 1), (0, 2), (1, 2))):
         at = np.concatenate([rows[a], rows[b]])
         covariance = np.zeros((len(at), len(at)))
         first = len(rows[a])
@@ -90,12 +90,32 @@ def test_pairs_of_combs_have_the_evidence_of_dense_algebra() -> None:
             sign = (-1.0) ** np.arange(len(row))
             covariance[part, part] = STAGGER**2 * np.outer(sign, sign)
         dense, mean = g.dense(at, covariance)
-        assert log[a, b] - g.base.log == pytest.approx(dense - nothing, abs=1e-4)
-        share[:] = 0.0
-        share[a, b] = 1.0
-        jumps = found.jumps(share.ravel())
+        assert found.log[i] - g.base.log == pytest.approx(dense - nothing, abs=1e-4)
+        jumps = found.jumps(np.eye(3)[i])
         np.testing.assert_allclose(jumps[at], mean[:, 2:].T, atol=1e-6)
-        assert found.one(3 * a + b)[0] == pytest.approx(at)
+        assert found.one(i)[0] == pytest.approx(at)
+
+
+def test_steps_are_weighed_beside_every_base_by_every_prior() -> None:
+    grounds = [Ground(2), Ground(3)]
+    at = np.array([[5, 25, 45], [10, 30, 50]])
+    priors = [comb_prior(3, d) for d in DEVIATIONS]
+    found = all_steps([g.base for g in grounds], at, priors, [0.25, -2.0])
+    for g, kinds, log_prior in zip(grounds, found, (0.25, -2.0), strict=True):
+        for prior, steps in zip(priors, kinds, strict=True):
+            alone = all_steps([g.base], at, [prior], [log_prior])[0][0]
+            np.testing.assert_allclose(steps.log, alone.log, rtol=1e-12)
+            assert steps.covariance is prior.covariance
+
+
+def test_elimination_has_gain_and_determinant_of_every_matrix() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=(7, 4, 4)), rng.normal(size=(7, 4))
+    a = a @ np.swapaxes(a, 1, 2) + np.eye(4)
+    gain, log_det = eliminated(np.moveaxis(a, 0, -1).copy(), b.T)
+    for i in range(7):
+        assert gain[i] == pytest.approx(b[i] @ np.linalg.solve(a[i], b[i]), rel=1e-10)
+        assert log_det[i] == pytest.approx(np.linalg.slogdet(a[i])[1], abs=1e-10)
 
 
 def test_combs_are_a_module_apart_and_all_of_them() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,9 +26,11 @@ from hmavel.bias_seams import (
     Base,
     Pairs,
     Staggers,
+    StepPrior,
     Steps,
     Sums,
-    comb_covariance,
+    all_steps,
+    comb_prior,
     combs,
 )
 
@@ -109,6 +111,8 @@ class Average:
             return np.asarray(value)
 
         faded = fade(f.hull, f.reach, plain)
+        if len(p) <= 65536:
+            return faded(p)
         return np.concatenate([faded(p[i : i + 65536]) for i in range(0, len(p), 65536)])
 
     def most_probable(self) -> tuple[Member, int]:
@@ -162,10 +166,17 @@ class Average:
         """
         everywhere = replace(self.frame, hull=None)
         mean, square = np.zeros(direction.shape[1:]), np.zeros(direction.shape[1:])
+        flat = direction.reshape(len(p), -1)
+        bins = everywhere.bin_of(p)
+        per_bin = np.stack([np.bincount(bins, v, everywhere.bins) for v in flat.T])
+        beyond = np.cumsum(per_bin[:, ::-1], axis=1)[:, ::-1]
+        products = cache(lambda spline: flat.T @ everywhere.terms(p, spline))
         for member, i, part, posterior in self.drawn:
-            x = member.columns(i, everywhere, p)
+            x, at = products(member.spline), member.shapes.one(i)[0]
+            whole = np.concatenate([x[:, : member.degree], x[:, 6:], beyond[:, at]], axis=1)
+            whole = whole.reshape(*mean.shape, -1)
             for c, (beta, spread) in enumerate(posterior):
-                sums = direction[:, :, c].T @ x
+                sums = whole[:, c]
                 value = sums @ beta
                 mean[:, c] += part * value
                 square[:, c] += part * (value**2 + ((sums @ spread) * sums).sum(axis=1))
@@ -211,14 +222,17 @@ class Shapes:
             per_bin = [np.bincount(bins, weight * v, frame.bins) for v in values.T]
             return np.asarray(np.cumsum(np.stack(per_bin)[:, ::-1], axis=1)[:, ::-1].T)
 
-        mass, with_y = beyond(np.ones((len(p), 1)))[:, 0], beyond(y)
+        with_y, with_plain = beyond(y), beyond(terms(NO_SPLINE))
+        mass = with_plain[:, 0]
         splines = [NO_SPLINE]
         splines += [Spline(axis, k) for axis in (0, 1) for k in pieces[axis] if k]
         nowhere = np.zeros((1, 0), np.intp)
         bases: list[tuple[Base, int, Spline, float]] = []
         for spline in splines:
             x = terms(spline)
-            sums, with_x = Normal.of(x, y, weight), beyond(x)
+            sums, with_x = Normal.of(x, y, weight), with_plain
+            if spline.pieces:
+                with_x = np.concatenate([with_plain, beyond(x[:, 6:])], axis=1)
             share = SPLINE / (len(splines) - 1) if spline.pieces else 1.0 - SPLINE
             for degree in DEGREES:
                 take = np.r_[:degree, 6 : x.shape[1]].astype(np.intp)
@@ -232,7 +246,8 @@ class Shapes:
                 log_prior = float(np.log(DEGREES[degree] * share))
                 bases.append((base, degree, spline, log_prior))
                 name = "stripes" if spline.pieces else NAMES[degree]
-                plain = Steps(base, nowhere, np.zeros((0, 0)), log_prior + np.log(SEAMS[0]))
+                log = np.array([base.log + log_prior + np.log(SEAMS[0])])
+                plain = Steps(base, nowhere, np.zeros((0, 0)), log)
                 self.members.append(Member(name, degree, spline, plain))
         self._seams(bases, mass, module / frame.width, frame.bin_at(steps))
 
@@ -254,32 +269,44 @@ class Shapes:
         two = np.log(SEAMS[2] * 2.0 / max(len(few) * (len(few) - 1), 1))
         one = np.log(SEAMS[1] / (len(rows) * len(DEVIATIONS)))
         pairs = [(*b, Pairs(b[0], staggers, b[3] + two)) for b in bases if b[2] in best]
-        top = max(float(q.log.max()) for *_, q in pairs)
-        for base, degree, spline, log_prior, q in pairs:
-            # one comb is a pair at almost the same place: no base is lost with it
-            if q.log.max() < top - 2.0 * NEGLIGIBLE:
-                continue
-            kinds: list[Steps | Pairs] = [q]
-            for at in every:
-                kinds += [
-                    Steps(base, at, comb_covariance(at.shape[1], d), log_prior + one)
-                    for d in DEVIATIONS
-                ]
-            if len(free):
-                # each place is one of as many as there are nodes across the track
-                places = len(free) * np.log(len(mass) / FINE)
-                kinds.append(Steps(
-                    base, free[None], STAGGER**2 * np.eye(len(free)),
-                    log_prior + np.log(SEAMS[3]) - places,
-                ))  # fmt: skip
-            self.members += [Member("stripes", degree, spline, k) for k in kinds]
+        top = max(float(q.log.max(initial=-np.inf)) for *_, q in pairs)
+        # one comb is a pair at almost the same place: no base is lost with it
+        pairs = [b for b in pairs if b[4].log.max(initial=-np.inf) >= top - 2.0 * NEGLIGIBLE]
+        kinds: list[list[Steps | Pairs]] = [[q] for *_, q in pairs]
+
+        def add(at: NDArray[np.intp], priors: Sequence[StepPrior], log_prior: float) -> None:
+            found = all_steps(
+                [b[0] for b in pairs], at, priors, [b[3] + log_prior for b in pairs]
+            )
+            for kind, more in zip(kinds, found, strict=True):
+                kind += more
+
+        for at in every:
+            add(at, [comb_prior(at.shape[1], d) for d in DEVIATIONS], one)
+        if len(free):
+            # each place is one of as many as there are nodes across the track
+            places = len(free) * np.log(len(mass) / FINE)
+            prior = StepPrior.of(STAGGER**2 * np.eye(len(free)))
+            add(free[None], [prior], float(np.log(SEAMS[3]) - places))
+        for (_, degree, spline, _, _), kind in zip(pairs, kinds, strict=True):
+            self.members += [Member("stripes", degree, spline, k) for k in kind]
+
+    @cached_property
+    def _weights(self) -> list[tuple[float, Array, float]]:
+        """Largest log of each member's shapes, all relative to that, and their sum."""
+        found = []
+        for m in self.members:
+            top = float(m.shapes.log.max(initial=-1e300))
+            weight = np.exp(m.shapes.log - top)
+            found.append((top, weight, float(weight.sum())))
+        return found
 
     def criterion(self) -> dict[str, float]:
         """Return -2 log of each model's probability, at most 1400."""
-        top = max(float(m.shapes.log.max()) for m in self.members)
+        top = max(t for t, _, _ in self._weights)
         out = dict.fromkeys([*NAMES.values(), "stripes"], 0.0)
-        for m in self.members:
-            out[m.name] += float(np.exp(m.shapes.log - top).sum())
+        for m, (t, _, mass) in zip(self.members, self._weights, strict=True):
+            out[m.name] += float(np.exp(t - top)) * mass
         total = sum(out.values())
         share = {name: max(v / total, 1e-304) for name, v in out.items()}
         return {name: abs(2.0 * float(np.log(v))) for name, v in share.items()}
@@ -313,22 +340,26 @@ class Shapes:
 
     def mean(self, only: str | None = None) -> Average:
         """Return the mean of all shapes, or of those of one model."""
-        members = [m for m in self.members if only in (None, m.name)]
-        top = max(float(m.shapes.log.max()) for m in members)
-        found = [(m, np.exp(m.shapes.log - top)) for m in members]
-        total = sum(float(s.sum()) for _, s in found)
-        found = [(m, s) for m, s in found if s.sum() > LEAST * total]
-        total = sum(float(s.sum()) for _, s in found)
-        members, shares = [m for m, _ in found], [s / total for _, s in found]
+        every = zip(self.members, self._weights, strict=True)
+        found = [(m, w) for m, w in every if only in (None, m.name)]
+        top = max(w[0] for _, w in found)
+        scale = [float(np.exp(w[0] - top)) for _, w in found]
+        mass = [k * w[2] for k, (_, w) in zip(scale, found, strict=True)]
+        kept = [k for k, one in enumerate(mass) if one > LEAST * sum(mass)]
+        total = sum(mass[k] for k in kept)
+        members = [found[k][0] for k in kept]
+        shares = [found[k][1][1] * (scale[k] / total) for k in kept]
         polynomial = np.zeros((6, 2))
         splines: dict[Spline, Array] = {}
         jumps = np.zeros((self.frame.bins, 2))
         for m, share in zip(members, shares, strict=True):
+            base = m.shapes.base
             here = m.shapes.jumps(share)
             jumps += here
             for c in (0, 1):
-                base = m.shapes.base
-                beta = share.sum() * base.beta[c] - here[:, c] @ base.stiff[c]
+                beta = share.sum() * base.beta[c]
+                if here.any():
+                    beta = beta - here[:, c] @ base.stiff[c]
                 polynomial[: m.degree, c] += beta[: m.degree]
                 if m.spline.pieces:
                     size = (len(beta) - m.degree, 2)

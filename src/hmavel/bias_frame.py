@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,8 @@ from hmavel.bias_models import polynomial_terms, spline_terms
 
 #: Bins across the track per node.
 FINE = 2
+#: Places whose terms are remembered at most, and how many answers.
+_FEW_PLACES, _ANSWERS = 4096, 12
 
 
 class Spline(NamedTuple):
@@ -37,6 +39,8 @@ class Frame:
     low: float  #: px across the track: where the first bin begins
     width: float  #: px of a bin
     bins: int
+    #: Terms that were asked for of late: one shape after the other asks for the same.
+    _kept: list[tuple[Array, Spline, Array]] = field(default_factory=list, repr=False)
 
     @classmethod
     def over(
@@ -62,13 +66,22 @@ class Frame:
 
     def terms(self, p: Array, spline: Spline = NO_SPLINE) -> Array:
         """Return polynomial and spline (n, 6 + pieces + 3) at places (n, 2)."""
+        for places, what, answer in self._kept:
+            if places is p and what == spline:
+                return answer
+        out = self._terms(p, spline)
+        out.flags.writeable = False
+        if len(p) <= _FEW_PLACES:
+            self._kept[:] = [*self._kept[-_ANSWERS:], (p, spline, out)]
+        return out
+
+    def _terms(self, p: Array, spline: Spline) -> Array:
+        if spline.pieces:
+            low, high = self.limits[2 * spline.axis : 2 * spline.axis + 2]
+            profile = spline_terms(p[:, spline.axis], low, high, spline.pieces)
+            return np.concatenate([self.terms(p), profile], axis=1)
         held = p if self.hull is None else self.hull.held(p, self.reach)
-        out = polynomial_terms(held / self.unit)
-        if not spline.pieces:
-            return out
-        low, high = self.limits[2 * spline.axis : 2 * spline.axis + 2]
-        profile = spline_terms(p[:, spline.axis], low, high, spline.pieces)
-        return np.concatenate([out, profile], axis=1)
+        return polynomial_terms(held / self.unit)
 
 
 def blocks(p: Array, pieces: int = 3) -> NDArray[np.intp]:

@@ -49,14 +49,15 @@ class Hull:
         if outside.size == 0:
             return p, every
         q = p[outside]
-        nearest, least = q.copy(), np.full(len(q), np.inf)
-        for a, s in zip(start, side, strict=True):
-            t = np.clip(((q - a) @ s) / (s @ s), 0.0, 1.0)
-            foot = a + t[:, None] * s
-            far = ((q - foot) ** 2).sum(axis=1)
-            better = far < least
-            nearest[better], least[better] = foot[better], far[better]
-        distance = np.sqrt(least)
+        t = (q @ side.T - (start * side).sum(axis=1)) / (side * side).sum(axis=1)
+        t = np.clip(t, 0.0, 1.0)  # of each side, the place nearest to each q
+        dx = q[:, :1] - (start[:, 0] + t * side[:, 0])
+        dy = q[:, 1:] - (start[:, 1] + t * side[:, 1])
+        far = dx * dx + dy * dy
+        best = far.argmin(axis=1)
+        line = np.arange(len(q))
+        nearest = start[best] + t[line, best][:, None] * side[best]
+        distance = np.sqrt(far[line, best])
         share = np.minimum(1.0, reach / np.maximum(distance, 1e-12))
         out = p.copy()
         out[outside] = nearest + share[:, None] * (q - nearest)

@@ -66,7 +66,10 @@ class Shape:
 def polynomial_terms(p: Array) -> Array:
     """Return the six terms (n, 6) of a polynomial of second degree."""
     u, v = p.T
-    return np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
+    out = np.empty((len(p), 6))
+    for i, term in enumerate((1.0, u, v, u * u, u * v, v * v)):
+        out[:, i] = term
+    return out
 
 
 def fade(
@@ -91,13 +94,17 @@ def fade(
 
 def spline_terms(x: Array, low: float, high: float, pieces: int) -> Array:
     """Return the cubic B-splines (n, pieces + 3) between two limits, held beyond them."""
-    from scipy.interpolate import BSpline  # slow to load, and most pairs do without
-
-    inner = np.linspace(low, high, pieces + 1)
-    spacing = inner[1] - inner[0]
-    lead = spacing * np.arange(1, 4)
-    knots = np.concatenate([low - lead[::-1], inner, high + lead])
-    return np.asarray(BSpline.design_matrix(np.clip(x, low, high), knots, 3).toarray())
+    at = (np.clip(x, low, high) - low) * (pieces / (high - low))
+    first = np.minimum(at.astype(np.intp), pieces - 1)
+    t = at - first
+    s = 1.0 - t
+    out = np.zeros((len(x), pieces + 3))
+    place = np.arange(len(x)) * (pieces + 3) + first
+    for k, value in enumerate((
+        s**3, 4.0 - 3.0 * t * t * (2.0 - t), 4.0 - 3.0 * s * s * (2.0 - s), t**3
+    )):  # fmt: skip
+        out.reshape(-1)[place + k] = value / 6.0
+    return out
 
 
 def shape_over(p: Array, degree: int, reach: float) -> Shape:
@@ -137,7 +144,7 @@ class Fit:
     def leverage(self, p: Array) -> Array:
         """Return the variance (n,) of the modelled value at ``p``, for unit sigma."""
         x = self.shape.design(p)
-        return np.asarray(np.einsum("ij,jk,ik->i", x, self.covariance, x))
+        return np.asarray(((x @ self.covariance) * x).sum(axis=1))
 
 
 def core_sigma(residual: Array) -> Array:
@@ -153,12 +160,14 @@ def core_sigma(residual: Array) -> Array:
 
 def tukey(residual: Array, sigma: Array) -> Array:
     """Weight (n,) of each node by both components: biweight of the radial distance."""
-    r2 = ((residual / sigma) ** 2).sum(axis=1) / CUTOFF**2
-    return np.asarray(np.maximum(0.0, 1.0 - r2) ** 2)
+    (a, b), (s, t) = residual.T, sigma
+    a, b = a / s, b / t  # component by component: NumPy is slow over a last axis of two
+    inside = np.maximum(0.0, 1.0 - (a * a + b * b) / CUTOFF**2)
+    return np.asarray(inside * inside)
 
 
-def robust_fit(shape: Shape, p: Array, y: Array, start: Array) -> Fit:
-    """Fit a shape by reweighting, from the residuals ``start`` (n, 2).
+def robust_fit(shape: Shape, p: Array, y: Array, start: Array, core: Array) -> Fit:
+    """Fit a shape by reweighting, from residuals ``start`` (n, 2) with a core ``core`` wide.
 
     The width of the core is measured anew as the fit improves, so that a first guess
     without the ramp does not leave the cutoff too wide, and false matches never widen it.
@@ -169,7 +178,7 @@ def robust_fit(shape: Shape, p: Array, y: Array, start: Array) -> Fit:
         The nodes have no core: not one lies near the middle of the others.
     """
     x = shape.design(p)
-    sigma = np.maximum(core_sigma(start), 1e-9)
+    sigma = np.maximum(core, 1e-9)
 
     def fitted(residual: Array) -> Fit:
         weight = tukey(residual, sigma)
@@ -268,7 +277,7 @@ def find_steps(
         saved = float(((rhs * beta).sum(axis=0) / sigma**2).sum())
         cross = np.concatenate([with_x, mass[np.maximum(np.arange(count)[:, None], s)]], axis=1)
         pull = with_y - cross @ beta
-        free = mass - np.einsum("ij,jk,ik->i", cross, inverse, cross)
+        free = mass - ((cross @ inverse) * cross).sum(axis=1)
         gain = (pull**2 / sigma**2).sum(axis=1) / np.maximum(free, 1e-12)
         # a step that the other terms can almost make themselves is not seen, only imagined
         gain[free < 1e-3 * sums.mass] = 0.0
@@ -302,6 +311,8 @@ def find_steps(
 
 def inverted(a: Array) -> Array:
     """Invert a symmetric matrix of sums, with a pull that settles what terms share."""
+    if len(a) == 1:
+        return np.asarray(1.0 / (a * (1.0 + 1e-10)))
     pulled = a.copy()
     pulled.reshape(-1)[:: len(a) + 1] += 1e-10 * np.trace(a) / len(a)
     return np.asarray(np.linalg.inv(pulled))
@@ -332,7 +343,8 @@ def node_redundancy(residual: NDArray[Any], longest: int = 8) -> float:
             b = residual[:-lag] if axis == 0 else residual[:, :-lag]
             if a.size == 0:
                 break
-            squared = ((a - b) ** 2).sum(axis=-1)
+            row, col = a[..., 0] - b[..., 0], a[..., 1] - b[..., 1]
+            squared = row * row + col * col
             squared = squared[np.isfinite(squared)]
             steps.append(squared.mean() if squared.size >= 30 else np.nan)
         g = np.asarray(steps)

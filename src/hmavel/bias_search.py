@@ -71,11 +71,17 @@ class Search:
         self.shift = np.median(ground, axis=0)
         self.all_y = ground - self.shift
         take = np.sort(drawn(len(ground), SAMPLE))
-        self.p, self.y = self.places[used][take], self.all_y[take]
+        #: the same array wherever it is asked for: what is known of places is kept by array
+        self.ground = self.places[used]
+        self.p, self.y = self.ground, self.all_y
+        if len(take) < len(ground):
+            self.p, self.y = self.ground[take], self.all_y[take]
+        self.take = take
         self.thin = len(ground) / len(take)
         self.spacing = float(d.col[1] - d.col[0]) if len(d.col) > 1 else 1.0
-        everywhere = self.places.reshape(-1, 2)
-        self.domain = everywhere[:: max(1, len(everywhere) // 2000)]
+        self.everywhere = everywhere = self.places.reshape(-1, 2)
+        few = max(1, len(everywhere) // 2000)
+        self.domain = everywhere[::few] if few > 1 else everywhere
         self.shape = shape_over(self.p, 1, reach)
         self.frame = Frame.over(
             everywhere, self.shape.limits, self.shape.hull, reach, self.spacing
@@ -85,11 +91,12 @@ class Search:
     def run(self, requested: str) -> Bias:
         """Return the matching error by the model asked for."""
         start = self.y - core_scatter(self.y[:, 0], self.y[:, 1]).centre
-        constant = robust_fit(self.shape, self.p, self.y, start)
+        core = core_sigma(start)
+        constant = robust_fit(self.shape, self.p, self.y, start, core)
         if requested == "constant":
             self._measure_redundancy(constant, constant.sigma)
             return self._of_fit(requested, constant)
-        rich = robust_fit(replace(self.shape, degree=6), self.p, self.y, start)
+        rich = robust_fit(replace(self.shape, degree=6), self.p, self.y, start, core)
         shapes = self._shapes(rich, quick=requested == "auto")
         criterion = shapes.criterion()
         if requested == "auto":
@@ -107,8 +114,10 @@ class Search:
             return self._of_mean(requested, requested, mean, constant, everything, criterion)
         else:
             shape = replace(self.shape, degree=member.degree)
-            fit = robust_fit(shape, self.p, self.y, self.y - mean.at(self.p))
-            if self._extrapolation(fit) <= MAX_EXTRAPOLATION:
+            start = self.y - mean.at(self.p)
+            fit = robust_fit(shape, self.p, self.y, start, core_sigma(start))
+            leverage = float(fit.leverage(self.domain).mean())
+            if self._extrapolation(fit, leverage) <= MAX_EXTRAPOLATION:
                 return self._of_fit(requested, fit, criterion)
             reason = (
                 f"expected ground spread over the scene for {requested!r}, got it in one part"
@@ -148,13 +157,15 @@ class Search:
         self, shapes: Shapes, constant: Fit, criterion: Mapping[str, float]
     ) -> Bias:
         """Take the mean of all shapes off as far as that is hardly ever worse."""
+        enough = -2.0 * np.log(DOUBT)
+        if criterion["constant"] < enough:  # most pairs end here
+            return self._of_fit("auto", constant, criterion)
         mean = shapes.mean()
         member, i = mean.most_probable()
         names = sorted(criterion, key=lambda m: criterion[m])
         name = next(m for m in names if m != "constant")
-        enough = -2.0 * np.log(DOUBT)
         few = shapes.independent < MIN_PER_PARAMETER * member.size(i)
-        if few or criterion["constant"] < enough or shapes.gain(member, i) < enough:
+        if few or shapes.gain(member, i) < enough:
             return self._of_fit("auto", constant, criterion)
         share = self._share(mean, constant)
         if not share.any():
@@ -187,13 +198,14 @@ class Search:
         far = np.zeros(len(p)) if hull is None else hull.distance(p, reach)
         return np.asarray(far / max(reach, 1e-9))
 
-    def _extrapolation(self, fit: Fit) -> float:
+    def _extrapolation(self, fit: Fit, leverage: float) -> float:
+        """Return the mean leverage of all places over that of the ground."""
         on_ground = float((fit.leverage(self.p) * fit.weight).sum() / fit.weight.sum())
-        return float(fit.leverage(self.domain).mean()) / max(on_ground, 1e-30)
+        return leverage / max(on_ground, 1e-30)
 
     def _measure_redundancy(self, fit: Fit | Average, sigma: Array) -> None:
         residual = np.full((*self.d.drow.shape, 2), np.nan)
-        rest = self.all_y - fit.at(self.places[self.used])
+        rest = self.all_y - fit.at(self.ground)
         rest[tukey(rest, sigma) < 0.25] = np.nan
         residual[self.used] = rest / sigma
         self.redundancy = node_redundancy(residual)
@@ -205,12 +217,13 @@ class Search:
         reason: str = "",
     ) -> Bias:  # fmt: skip
         repeats = WEIGHTED_VARIANCE * self.redundancy / self.thin
-        rms = np.sqrt(float(fit.leverage(self.domain).mean()) * repeats)
+        leverage = float(fit.leverage(self.domain).mean())
+        rms = np.sqrt(leverage * repeats)
         beta = np.zeros((6, 2))
         beta[: fit.shape.degree] = fit.beta
         name = NAMES[fit.shape.degree]
         return self._result(
-            name, requested, fit.at, rms * fit.sigma, self._extrapolation(fit),
+            name, requested, fit.at, rms * fit.sigma, self._extrapolation(fit, leverage),
             _coefficients(beta, fit.shape.unit, self.shift, self.origin), criterion or {},
             None, reason,
         )  # fmt: skip
@@ -253,14 +266,15 @@ class Search:
         reason: str = "",
     ) -> Bias:
         d = self.d
-        error = error_at(self.places.reshape(-1, 2)) + self.shift
+        error = error_at(self.everywhere)
+        residual = self.y - error[np.flatnonzero(self.used)[self.take]]
+        error = error + self.shift
         drow, dcol = (error[:, i].reshape(d.drow.shape) for i in (0, 1))
         corrected = replace(
             d,
             drow=(d.drow - drow).astype(d.drow.dtype),
             dcol=(d.dcol - dcol).astype(d.dcol.dtype),
         )
-        residual = self.y - error_at(self.p)
         weight = tukey(residual, np.maximum(core_sigma(residual), 1e-9))
         return Bias(
             model=model,
