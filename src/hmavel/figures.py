@@ -174,6 +174,16 @@ def _box_km(grid: Grid) -> tuple[float, float, float, float]:
     return (left * _KM, right * _KM, bottom * _KM, top * _KM)
 
 
+def _seen_km(heights: FloatArray, grid: Grid) -> tuple[float, float, float, float]:
+    """Return the box of the heights that are known: a map may reach beyond them."""
+    known = np.isfinite(heights)
+    rows, cols = (np.flatnonzero(known.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return _box_km(grid)
+    part = grid.crop(int(rows[0]), int(cols[0]), int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1)
+    return _box_km(part)
+
+
 def _draw_map(
     figure: Figure,
     axes: Axes,
@@ -206,7 +216,7 @@ def _draw_map(
         axes.plot(*point, "o", markersize=9, color="white", markeredgecolor="black")
         axes.annotate(place.label, point, ha="center", va="center", fontsize=7, color="black")
     axes.set(aspect="equal", xlabel="easting, km", ylabel="northing, km")
-    left, right, low, high = _box_km(grid)
+    left, right, low, high = _box_km(grid) if relief is None else _seen_km(*relief)
     axes.set(xlim=(left, right), ylim=(low, high))
     axes.ticklabel_format(style="plain", useOffset=False)
     figure.colorbar(image, ax=axes, shrink=0.8, extend="max", label="mean speed, m/yr")

@@ -82,6 +82,8 @@ def _draw_ice(
     axes: Axes, season: Mapping[str, FloatArray], shown: BoolArray, below: BoolArray
 ) -> None:
     """Plot each cell's amplitude over its floor."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
     for which, colour, words in (
         (shown & below, _BELOW, "below"), (shown & ~below, _X, "above"),
     ):  # fmt: skip
@@ -93,7 +95,16 @@ def _draw_ice(
     ends = np.array(axes.get_xlim())
     axes.plot(ends, ends, "k-", lw=0.8)
     axes.set(xlabel="floor of the cell, m/yr", ylabel="amplitude on the ice, m/yr")
-    axes.legend(fontsize=8, loc="best")
+    dense, wide = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0)
+    for axis, subs in ((axes.xaxis, dense), (axes.yaxis, wide)):
+        # plain numbers, not powers of ten: a decade is seldom wholly there
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.set_minor_formatter(NullFormatter())
+    # above the axes: the points may be anywhere
+    axes.legend(
+        fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False
+    )
 
 
 def _draw_ground(axes: Axes, record: Mapping[str, Any]) -> None:
