@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import platform
+
 import numpy as np
 import pytest
 
-from hmavel.core import clipped_variance, core_scatter
+from hmavel import _kernels
+from hmavel.core import (
+    _MOMENTS,
+    _SIGMAS,
+    DISC,
+    RING,
+    _sigma_of,
+    clipped_variance,
+    core_scatter,
+)
 
 SIGMA = np.array([0.05, 0.075])
 CENTRE = np.array([0.3, -0.2])
@@ -65,3 +76,31 @@ def test_clipped_variance_is_that_of_clipped_points(limit: float) -> None:
     p = np.random.default_rng(2).normal(size=(2, 400_000))
     kept = p[:, (p**2).sum(axis=0) < limit**2]
     assert clipped_variance(limit) == pytest.approx(kept.var(axis=1).mean(), rel=0.01)
+
+
+def disc_sums(p: np.ndarray, centre: np.ndarray, sigma: np.ndarray) -> tuple[float, ...]:
+    """Sum as the kernel does, with NumPy, in the order of the points."""
+    u = (p - centre[:, None]) / sigma[:, None]
+    square = u * u
+    r2 = square[0] + square[1]
+    inside = r2 < DISC**2
+    ring = np.count_nonzero((r2 > RING[0] ** 2) & (r2 < RING[1] ** 2))
+    sums = [v[inside].cumsum()[-1] for v in (*u, *square)]
+    return (np.count_nonzero(inside), ring, *sums)
+
+
+@pytest.mark.parametrize("n", [1, 7, 300, 4096])
+def test_the_kernel_sums_like_numpy_to_the_last_bit(n: int) -> None:
+    p = cloud(n, n, 0.3, "even")
+    p[:, 0] = CENTRE  # the disc is not empty
+    found = _kernels.core_sums(p, *CENTRE, *SIGMA, DISC, *RING)
+    fused = platform.machine() not in ("x86_64", "AMD64")  # compilers contract elsewhere
+    np.testing.assert_allclose(
+        found, disc_sums(p, CENTRE, SIGMA), rtol=1e-12 if fused else 0, atol=1e-12 * fused
+    )
+
+
+def test_sigma_of_a_moment_is_interpolated() -> None:
+    moments = np.r_[-1.0, _MOMENTS[0], np.linspace(0.0, 1.7, 500), _MOMENTS[7], _MOMENTS[-1], 9]
+    expected = np.interp(moments, _MOMENTS, _SIGMAS)
+    assert [_sigma_of(float(m)) for m in moments] == expected.tolist()

@@ -69,6 +69,21 @@ def fill_isolated(float[:, ::1] image):
     return <int>status
 
 
+def core_sums(const double[:, ::1] p, double x, double y, double sigma_x, double sigma_y,
+              double disc, double ring_low, double ring_high):
+    """Sum over a scatter (2, n) near a centre; see ``hmk_core.h``.
+
+    Return the points in the disc and in the ring, the sums, the sums of squares.
+    """
+    cdef double[2] centre = [x, y]
+    cdef double[2] sigma = [sigma_x, sigma_y]
+    cdef double[2] ring = [ring_low, ring_high]
+    cdef hmk.hmk_core_sums s
+    with nogil:
+        s = hmk.hmk_core(&p[0, 0], &p[1, 0], p.shape[1], centre, sigma, disc, ring)
+    return s.disc, s.ring, s.sum[0], s.sum[1], s.square[0], s.square[1]
+
+
 def status_count():
     """Number of kernel statuses, the end marker not counted."""
     return <int>hmk.HMK_STATUS_END

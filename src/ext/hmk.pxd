@@ -107,6 +107,17 @@ cdef extern from "hmk_isolated.h" nogil:
     hmk_status hmk_fill_isolated(float *image, ptrdiff_t rows, ptrdiff_t cols)
 
 
+cdef extern from "hmk_core.h" nogil:
+    ctypedef struct hmk_core_sums:
+        ptrdiff_t disc
+        ptrdiff_t ring
+        double sum[2]
+        double square[2]
+    hmk_core_sums hmk_core(const double *x, const double *y, ptrdiff_t count,
+                           const double *centre, const double *sigma, double disc,
+                           const double *ring)
+
+
 cdef extern from "hmk_outliers.h" nogil:
     hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
                                const float *noise_v, ptrdiff_t rows, ptrdiff_t cols,

@@ -254,7 +254,8 @@ class Pairs:
         self.det = np.maximum(d1 * d2 - self.both * self.both, 1e-9)
         p1, p2 = self.pull.take(i, axis=1), self.pull.take(j, axis=1)
         gain = p1 * (p1 * d2 - 2.0 * p2 * self.both) + p2 * p2 * d1
-        self.log = 0.5 * ((gain / self.det).sum(axis=0) - np.log(self.det).sum(axis=0))
+        gain, det = gain / self.det, self.det
+        self.log = 0.5 * (gain[0] + gain[1] - np.log(det[0] * det[1]))
         self.log += base.log + log_prior - 4.0 * np.log(STAGGER)
 
     def jumps(self, share: Array) -> Array:

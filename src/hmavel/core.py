@@ -6,12 +6,14 @@ answer is a starting point or one of hundreds.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hmavel import _kernels
 from hmavel.sampling import drawn
 
 Array = NDArray[np.float64]
@@ -59,37 +61,25 @@ def core_scatter(x: ArrayLike, y: ArrayLike) -> Core:
     """
     p = np.stack([np.ravel(x), np.ravel(y)]).astype(np.float64)
     if p.shape[1] > ENOUGH:
-        p = p[:, drawn(p.shape[1], ENOUGH)]
+        p = p.take(drawn(p.shape[1], ENOUGH), axis=1)
     c0, c1 = (_median(row) for row in p)
     s0, s1 = (NMAD * _median(np.abs(row - c)) for row, c in zip(p, (c0, c1), strict=True))
     if not (s0 and s1):
         return Core(np.array([c0, c1]), np.array([s0, s1]), 1.0)
     count = p.shape[1]
     share = 1.0
-    # Plain numbers, and arrays that are used again: of some hundred points NumPy takes longer
-    # to begin than to add.
-    (p0, p1), u, square = p, np.empty_like(p), np.empty_like(p)
-    (u0, u1), (square0, square1), r2 = u, square, np.empty(count)
+    # Of some hundred points NumPy takes longer to begin than to add: the sums are a kernel.
     for _ in range(_ROUNDS):
-        np.divide(np.subtract(p0, c0, out=u0), s0, out=u0)
-        np.divide(np.subtract(p1, c1, out=u1), s1, out=u1)
-        np.multiply(u, u, out=square)
-        np.add(square0, square1, out=r2)
-        inside = r2 < DISC**2
-        disc = u.compress(inside, axis=1)
-        ring = np.count_nonzero((r2 > RING[0] ** 2) & (r2 < RING[1] ** 2))
+        members, ring, d0, d1, q0, q1 = _kernels.core_sums(p, c0, c1, s0, s1, DISC, *RING)
         floor = ring / _RING_AREA
-        members = disc.shape[1]
         mass = members - floor * _AREA
         if mass < 0.2 * members or members < 5:
             s0, s1 = s0 * 0.7, s1 * 0.7  # no core: the scale is that of the tails
             continue
-        # Sums in the order of the points, whatever NumPy would add in pairs.
-        d0, d1 = (x / mass for x in disc.cumsum(axis=1)[:, -1].tolist())
-        q0, q1 = square.compress(inside, axis=1).cumsum(axis=1)[:, -1].tolist()
+        d0, d1 = d0 / mass, d1 / mass
         even = floor * _AREA * DISC**2 / 4
-        moments = ((q0 - even) / mass - d0 * d0, (q1 - even) / mass - d1 * d1)
-        f0, f1 = np.interp(moments, _MOMENT, _SIGMA).tolist()
+        f0 = _sigma_of((q0 - even) / mass - d0 * d0)
+        f1 = _sigma_of((q1 - even) / mass - d1 * d1)
         c0, c1 = c0 + s0 * d0, c1 + s1 * d1
         s0, s1 = s0 * f0, s1 * f1
         share = mass / count / _WITHIN
@@ -109,6 +99,17 @@ def _median(values: Array) -> float:
     return float((below + above) / 2) + 0.0
 
 
+def _sigma_of(moment: float) -> float:
+    """Return sigma in units of the disc's own: ``np.interp`` for one value."""
+    i = bisect_right(_MOMENTS, moment)
+    if i == 0:
+        return _SIGMAS[0]
+    if i == len(_MOMENTS):
+        return _SIGMAS[-1]
+    slope = (_SIGMAS[i] - _SIGMAS[i - 1]) / (_MOMENTS[i] - _MOMENTS[i - 1])
+    return slope * (moment - _MOMENTS[i - 1]) + _SIGMAS[i - 1]
+
+
 def clipped_variance(limit: Any) -> Any:
     """Variance per axis of a round Gaussian of sigma 1 of which only r < ``limit`` is kept."""
     half = np.square(limit) / 2
@@ -119,3 +120,5 @@ def clipped_variance(limit: Any) -> Any:
 # It levels off at DISC^2 / 4, that of an even scatter; from 2 on only the direction counts.
 _SIGMA = np.linspace(0.2, 2.0, 181)
 _MOMENT = _SIGMA**2 * clipped_variance(DISC / _SIGMA)
+_SIGMAS: list[float] = _SIGMA.tolist()
+_MOMENTS: list[float] = _MOMENT.tolist()

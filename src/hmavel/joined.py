@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmavel.itslive import PairStack, read_pairs
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hmavel._types import BoolArray, FloatArray, TimeArray
+    from hmavel.itslive import PairStack
     from hmavel.outcome import Row
     from hmavel.parallel import Failure
     from hmavel.site import Site
@@ -31,6 +30,8 @@ def itslive_pairs(
     HmavelError
         No source could be read, or none of them covers the glacier.
     """
+    from hmavel.itslive import read_pairs  # with xarray: 70 MB that most runs do without
+
     stack, failures = read_pairs(sources, window=site.grid)
     stack = stack.on(site.grid)
     seen = np.isfinite(stack.vx[:, site.ice]) & np.isfinite(stack.vy[:, site.ice])

@@ -14,7 +14,6 @@ from hmavel.catalogue import FILE, Catalogue
 from hmavel.decided import known_scenes, screen_scenes, wanted
 from hmavel.errors import ConfigError, GlacierError, HmavelError
 from hmavel.glaciers import read_glaciers, select
-from hmavel.itslive import source_epsg
 from hmavel.outcome import Clock, GlacierPlan, Plan
 from hmavel.pairing import reach_days, select_pairs
 from hmavel.parallel import Failure
@@ -177,6 +176,8 @@ def _plan_alone(config: Config, clock: Clock) -> Plan:
     with clock.stage("find"):
         inventory = read_glaciers(**config.glaciers.reading())
         chosen = _choose(inventory, config)
+        from hmavel.itslive import source_epsg  # with xarray: 70 MB that most do without
+
         epsg = source_epsg(config.itslive.sources)
     glaciers, failures = [], []
     for glacier in chosen.itertuples():
