@@ -129,7 +129,7 @@ def _block(shape: tuple[int, ...]) -> int:
 
 def _overviews(shape: tuple[int, ...], block: int) -> list[int]:
     """Return by what a COG's overviews are smaller: down to one that is a single block."""
-    factors = []
+    factors: list[int] = []
     while max(-(-side // 2 ** len(factors)) for side in shape) > block:
         factors.append(2 ** (len(factors) + 1))
     return factors

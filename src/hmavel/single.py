@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -10,29 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmavel import parallel
 from hmavel._types import days_between
 from hmavel.atomic import checksum
-from hmavel.config import Bias, as_json
 from hmavel.errors import GlacierError, PairError, StableGroundError
-from hmavel.figures import pair_figure
-from hmavel.figures_ground import ground_figure
 from hmavel.inputs import file_sums
 from hmavel.landsat import open_scene
 from hmavel.outcome import Clock, PairResult
 from hmavel.pair import plan_pair
 from hmavel.pair_strips import Arriving
-from hmavel.product.pair_files import write_pair
-from hmavel.unsteady import find_unsteady
-from hmavel.verdict import gate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from geopandas import GeoSeries
     from numpy.typing import NDArray
 
-    from hmavel._types import BoolArray, Displacement, Grid, Scene
+    from hmavel._types import BoolArray, Displacement, FloatArray, Grid, Scene
     from hmavel.bias import Bias as Fitted
     from hmavel.config import Config
     from hmavel.pair import PairPlan
@@ -40,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Sources of classes that tell cloud from snow and snow from rock.
 _FULL = ("albedo+qa", "albedo", "qa")
+#: What comes after the matching, loaded by another thread meanwhile.
+_LATER = ("pair_chain", "verdict", "unsteady", "product.pair_files", "report")
 #: Pixels of Band 8 that are classified at a time.
 _MASK_PIXELS = 2 << 20
 
@@ -51,7 +48,7 @@ def pair_files(
     secondary: Path,
     out: Path,
     *,
-    config: Config,
+    config: Config | Callable[[], Config],
     stable: Path | None = None,
     glaciers: Path | None = None,
     dem: Path | None = None,
@@ -68,7 +65,8 @@ def pair_files(
         Folder of ``displacement.tif``, ``velocity.tif``, ``pair.png``, ``ground.png`` (where
         there is bare ground) and ``pair.json``.
     config
-        Its sections mask, correlate, bias, uncertainty and glaciers are used.
+        Its sections mask, correlate, bias, uncertainty and glaciers are used. Or what makes
+        it: that is called while the first strips are read.
     stable
         Polygons of ground that does not move. A file without coordinate system is taken to
         be in the image's.
@@ -103,30 +101,37 @@ def pair_files(
     stored: a whole scene of 15,000 x 15,000 px takes 0.9 GB. Strips do not show in the result.
     """
     clock = Clock()
-    if stable is None and glaciers is None and config.bias.model != "none":
-        logger.warning("no stable ground is given (--stable, --glaciers): nothing is corrected")
-        config = config.model_copy(update={"bias": Bias(model="none")})
     scenes = open_scene(reference), open_scene(secondary)
     plan = plan_pair(*scenes)
-    _check_size(plan, config)
-    threads = parallel.cores() if threads <= 0 else threads
-    grid = _node_grid(plan.grid, config.correlate.step)
-    outlines = _outlines(plan, grid, glaciers)
-    polygons = _polygons(plan, grid, stable, outlines, config)
-    shade = _shade(scenes, grid, dem, config)
-    polygons &= ~shade
     with Arriving(plan) as images, ThreadPoolExecutor(1) as beside:
-        given = [file for file in (stable, glaciers, dem) if file is not None]
-        sums = beside.submit(_checksums, images, scenes, given, clock)
-        from hmavel.pair_chain import correct  # loads SciPy while the first strips are read
+        config = _settled(config() if callable(config) else config, stable, glaciers)
+        _check_size(plan, config)
+        if threads <= 0:
+            from hmavel import parallel
 
-        found = _correlate(images, _domain(outlines, plan, config), config, clock, threads)
-        picture = images.every(max(1, round(max(plan.grid.shape) / 900)))
+            threads = parallel.cores()
+        grid = _node_grid(plan.grid, config.correlate.step)
+        outlines = _outlines(plan, grid, glaciers)
+        polygons = _polygons(plan, grid, stable, outlines, config)
+        shade = _shade(scenes, grid, dem, config)
+        polygons &= ~shade
+        labels = _domain(outlines, plan, config)
+        given = [file for file in (stable, glaciers, dem) if file is not None]
+        # Not before: an error so far ends the reading, and what runs beside would wait for it.
+        beside.submit(_load_later)
+        sums = beside.submit(_checksums, images, scenes, given, clock)
+        found = _correlate(images, labels, config, clock, threads)
+        picture = images.every(max(1, round(max(plan.grid.shape) / 900))) if figure else None
     clock.seconds["read"] = images.seconds
     del images
     with clock.stage("mask"):
         trusted = stable is not None
         ground, hidden, sources = _classes(plan, grid, polygons, trusted, config, threads)
+    from hmavel.config import as_json
+    from hmavel.pair_chain import correct
+    from hmavel.product.pair_files import write_pair
+    from hmavel.verdict import gate
+
     measured = correct(plan, found, stable=ground, hidden=hidden, config=config, clock=clock)
     report = {
         "bias": _bias_figures(measured.bias, plan.grid.pixel),
@@ -149,20 +154,48 @@ def pair_files(
         "seconds": {name: round(value, 3) for name, value in clock.seconds.items()},
     }
     days = days_between(plan.start, plan.end)
-    with clock.stage("write"):
-        if figure:
-            pair_figure(
-                out / "pair.png", title=f"{plan.reference_id} to {plan.secondary_id}",
-                image=picture, image_grid=plan.grid, velocity=measured.velocity,
-            )
-        if figure and (measured.stable & measured.corrected.good).any():
-            ground_figure(
-                out / "ground.png", title=plan.id, raw=measured.raw, bias=measured.bias,
-                corrected=measured.corrected, stable=measured.stable,
-            )
+    with clock.stage("write"), ThreadPoolExecutor(1) as beside:
+        counts = beside.submit(_counts, measured)
+        if picture is not None:
+            _draw(out, plan, picture, measured)
         # The thread that read the images is free again.
         write_pair(out, measured.corrected, measured.velocity, report, threads=threads + 1)
-    return PairResult(out, plan.id, days, measured, report | _counts(measured))
+    return PairResult(out, plan.id, days, measured, report | counts.result())
+
+
+def _settled(config: Config, stable: Path | None, glaciers: Path | None) -> Config:
+    """Return the configuration, without a correction where no ground is given for it."""
+    if stable is not None or glaciers is not None or config.bias.model == "none":
+        return config
+    from hmavel.config import Bias
+
+    logger.warning("no stable ground is given (--stable, --glaciers): nothing is corrected")
+    return config.model_copy(update={"bias": Bias(model="none")})
+
+
+def _load_later() -> None:
+    """Load what is used after the matching, and its versions, while the matching runs."""
+    for name in _LATER:
+        importlib.import_module(f"hmavel.{name}")
+    from hmavel.product.provenance import libraries
+
+    libraries(maps=False)
+
+
+def _draw(out: Path, plan: PairPlan, picture: FloatArray, measured: Measured) -> None:
+    """Draw ``pair.png``, and ``ground.png`` where there is bare ground."""
+    from hmavel.figures import pair_figure
+    from hmavel.figures_ground import ground_figure
+
+    pair_figure(
+        out / "pair.png", title=f"{plan.reference_id} to {plan.secondary_id}",
+        image=picture, image_grid=plan.grid, velocity=measured.velocity,
+    )  # fmt: skip
+    if (measured.stable & measured.corrected.good).any():
+        ground_figure(
+            out / "ground.png", title=plan.id, raw=measured.raw, bias=measured.bias,
+            corrected=measured.corrected, stable=measured.stable,
+        )  # fmt: skip
 
 
 def _inside(polygons: Any, grid: Grid, *, all_touched: bool = False) -> BoolArray:
@@ -202,6 +235,8 @@ def _shade(
 
 def _unsteady(measured: Measured, grid: Grid, config: Config) -> dict[str, Any]:
     """Return the clumps of bare ground that move, scatter or have no match, on the map."""
+    from hmavel.unsteady import find_unsteady
+
     nodes = config.correlate.window / config.correlate.step
     found = find_unsteady(measured.corrected, measured.stable, window_nodes=nodes)
     pixel = grid.pixel / config.correlate.step
