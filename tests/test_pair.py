@@ -385,5 +385,8 @@ def test_what_never_arrives_is_an_error_for_all_who_wait(tmp_path: Path) -> None
     with pytest.raises(ReadError), Arriving(plan, rows=37) as arriving:
         arriving.arrived(B8_GRID.shape[0])
     second.path.unlink()
-    with pytest.raises(ReadError, match="no such file"), Arriving(plan):
-        pass
+    with (
+        pytest.raises(ReadError, match="no such file"),
+        Arriving(plan) as arriving,
+    ):
+        arriving.images  # noqa: B018 - waits for them

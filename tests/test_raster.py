@@ -306,16 +306,24 @@ def test_a_reader_that_is_not_gdal_finds_the_same_corner(tmp_path: Path) -> None
     assert keys[3072] == 32645  # ProjectedCSType
 
 
-def test_overviews_are_averages_of_what_was_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("shape", "factors"), [((600, 800), [2]), ((1024, 1540), [2, 4])])
+def test_overviews_are_averages_of_what_was_measured(
+    tmp_path: Path, shape: tuple[int, int], factors: list[int]
+) -> None:
     path = tmp_path / "velocity.tif"
-    grid = Grid(UTM45, Affine(120, 0, 480000, 0, -120, 3100200), (600, 800))
-    v = np.random.default_rng(3).normal(size=grid.shape).astype(np.float32)
+    grid = Grid(UTM45, Affine(120, 0, 480000, 0, -120, 3100200), shape)
+    v = np.random.default_rng(3).normal(size=shape).astype(np.float32)
     v[::2, ::2] = np.nan  # one of every four
+    v[:7, ::3] = np.nan  # some cells of a smaller image hold fewer values than their neighbours
     write_geotiff(path, {"v": v}, grid)
-    with rasterio.open(path, overview_level=0) as file:
-        overview = file.read(1)
-    mean = np.nanmean(v.reshape(300, 2, 400, 2).swapaxes(1, 2).reshape(300, 400, 4), axis=2)
-    np.testing.assert_allclose(overview, mean, atol=1e-5)
+    with rasterio.open(path) as file:
+        assert file.overviews(1) == factors
+    for level, by in enumerate(factors):
+        with rasterio.open(path, overview_level=level) as file:
+            overview = file.read(1)
+        rows, cols = (side // by for side in shape)
+        cells = v.reshape(rows, by, cols, by).swapaxes(1, 2).reshape(rows, cols, by * by)
+        np.testing.assert_allclose(overview, np.nanmean(cells, axis=2), atol=1e-5)
 
 
 @pytest.mark.parametrize("cog", [True, False])

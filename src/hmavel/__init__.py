@@ -12,7 +12,6 @@ put the module in the function's place.
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -92,7 +91,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         # Kept: every product names it, and looking it up takes longer than to write one.
-        globals()[name] = _version("hmavel")
+        from importlib.metadata import version  # slow to load
+
+        globals()[name] = version("hmavel")
         return globals()[name]
     if name not in _HOMES:
         raise AttributeError(f"module 'hmavel' has no attribute {name!r}")

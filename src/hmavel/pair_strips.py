@@ -52,22 +52,18 @@ class Arriving:
 
     def __init__(self, plan: PairPlan, *, rows: int = ROWS) -> None:
         self.plan, self._rows = plan, rows
-        self.images: tuple[Image, Image] = (Image(np.empty((0, 0))),) * 2
+        self._images: tuple[Image, Image] = (Image(np.empty((0, 0))),) * 2
         self.seconds = 0.0  #: of reading, on the clock
         self._there = 0
         self._error: BaseException | None = None
         self._stop = False
         self._more = threading.Condition()
-        self._opened = threading.Event()
+        self._begun = threading.Event()
         self._thread = threading.Thread(target=self._read_all, name="reader", daemon=True)
 
     def __enter__(self) -> Arriving:
-        """Open both files and begin to read."""
+        """Begin to read, from the opening of both files on, and wait for nothing."""
         self._thread.start()
-        self._opened.wait()
-        if self._error is not None:
-            self._thread.join()
-            raise self._error
         return self
 
     def __exit__(
@@ -79,6 +75,20 @@ class Arriving:
         """End the reading."""
         self._stop = True
         self._thread.join()
+
+    @property
+    def images(self) -> tuple[Image, Image]:
+        """Both images, once the first rows are there.
+
+        Raises
+        ------
+        HmavelError
+            They never will be: what the opening or the first reading failed for.
+        """
+        self._begun.wait()
+        if self._error is not None:
+            raise self._error
+        return self._images
 
     def arrived(self, rows: int) -> None:
         """Wait until the first ``rows`` rows are in the arrays.
@@ -116,7 +126,7 @@ class Arriving:
                 self._error = error
                 self._more.notify_all()
         finally:
-            self._opened.set()
+            self._begun.set()
 
     def _secondary(self, files: ExitStack) -> _Read:
         scene, method = self.plan.secondary, self.plan.method
@@ -147,8 +157,8 @@ class Arriving:
                 first, second = (
                     Image(array, fill=fill) for array, fill in zip(arrays, fills, strict=True)
                 )
-                self.images = first, second
-                self._opened.set()
+                self._images = first, second
+                self._begun.set()
             for array, strip in zip(arrays, strips, strict=True):
                 if not np.may_share_memory(array, strip):  # else it was read into its place
                     array[row : row + rows] = strip

@@ -12,6 +12,7 @@ import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 
 from hmavel._types import Grid
@@ -50,8 +51,8 @@ def write_geotiff(
     tags
         Metadata of the file.
     cog
-        A cloud-optimised GeoTIFF (overviews by averaging, which also averages codes and flags:
-        read those at full resolution), else a plain one.
+        A cloud-optimised GeoTIFF (overviews are means of all that was measured in a cell, of
+        codes and flags, too: read those at full resolution), else a plain one.
     packing
         ZSTD takes half the time, to write and to read, and comes out as small; every reader
         knows DEFLATE.
@@ -66,8 +67,8 @@ def write_geotiff(
     Notes
     -----
     Blocks of 512, or one block that holds all of a smaller COG; packed with the
-    floating-point predictor. Beside ``bands`` one float32 copy of them is in memory while a
-    COG is made, since its overviews come first in the file.
+    floating-point predictor. Beside ``bands`` one float32 copy of them and its overviews, a
+    third more, are in memory while a COG is made, since the overviews come first in the file.
     """
     units, tags = dict(units or {}), dict(tags or {})
     _check_bands(path, bands, grid, units)
@@ -86,11 +87,16 @@ def write_geotiff(
             if cog:
                 with rasterio.open("", "w", driver="MEM", **profile) as memory:
                     _fill_dataset(memory, bands, units, tags)
+                    block = _block(grid.shape)
+                    if factors := _overviews(grid.shape, block):
+                        # The driver's own come by packing and unpacking files, in twice the
+                        # time, and beyond the first as means of means: NaN tips these.
+                        memory.build_overviews(factors, Resampling.average)
                     rasterio.shutil.copy(
                         memory,
                         temporary,
                         driver="COG",
-                        blocksize=_block(grid.shape),
+                        blocksize=block,
                         predictor="FLOATING_POINT",
                         overview_resampling="AVERAGE",
                         level=_LEVEL,
@@ -119,6 +125,14 @@ def write_geotiff(
 def _block(shape: tuple[int, ...]) -> int:
     """Return the side of a COG's blocks: what lies beyond the image is packed as well."""
     return min(_BLOCK, max(16 * -(-max(shape) // 16), 64))
+
+
+def _overviews(shape: tuple[int, ...], block: int) -> list[int]:
+    """Return by what a COG's overviews are smaller: down to one that is a single block."""
+    factors: list[int] = []
+    while max(-(-side // 2 ** len(factors)) for side in shape) > block:
+        factors.append(2 ** (len(factors) + 1))
+    return factors
 
 
 def _check_bands(

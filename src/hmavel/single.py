@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -10,38 +11,38 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmavel import parallel
 from hmavel._types import days_between
 from hmavel.atomic import checksum
-from hmavel.config import Bias, as_json
-from hmavel.errors import GlacierError, PairError, StableGroundError
-from hmavel.figures import pair_figure
-from hmavel.figures_ground import ground_figure
+from hmavel.errors import PairError, StableGroundError
 from hmavel.inputs import file_sums
 from hmavel.landsat import open_scene
 from hmavel.outcome import Clock, PairResult
 from hmavel.pair import plan_pair
 from hmavel.pair_strips import Arriving
-from hmavel.product.pair_files import write_pair
-from hmavel.unsteady import find_unsteady
-from hmavel.verdict import gate
+from hmavel.single_ground import (
+    bare_and_hidden,
+    inside,
+    polygons_of_ground,
+    read_outlines,
+    shaded_nodes,
+    sides_of_margins,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from geopandas import GeoSeries
-    from numpy.typing import NDArray
-
-    from hmavel._types import BoolArray, Displacement, Grid, Scene
+    from hmavel._types import FloatArray, Grid, Scene
     from hmavel.bias import Bias as Fitted
     from hmavel.config import Config
     from hmavel.pair import PairPlan
     from hmavel.pair_chain import Measured
 
-#: Sources of classes that tell cloud from snow and snow from rock.
-_FULL = ("albedo+qa", "albedo", "qa")
-#: Pixels of Band 8 that are classified at a time.
-_MASK_PIXELS = 2 << 20
+#: What comes after the matching, loaded by another thread meanwhile.
+_LATER = (
+    "hmavel.pair_chain", "hmavel.verdict", "hmavel.unsteady", "hmavel.product.pair_files",
+    "numpy.ma",  # medians look at it
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def pair_files(
     secondary: Path,
     out: Path,
     *,
-    config: Config,
+    config: Config | Callable[[], Config],
     stable: Path | None = None,
     glaciers: Path | None = None,
     dem: Path | None = None,
@@ -68,7 +69,8 @@ def pair_files(
         Folder of ``displacement.tif``, ``velocity.tif``, ``pair.png``, ``ground.png`` (where
         there is bare ground) and ``pair.json``.
     config
-        Its sections mask, correlate, bias, uncertainty and glaciers are used.
+        Its sections mask, correlate, bias, uncertainty and glaciers are used. Or what makes
+        it: that is called while the first strips are read.
     stable
         Polygons of ground that does not move. A file without coordinate system is taken to
         be in the image's.
@@ -103,30 +105,45 @@ def pair_files(
     stored: a whole scene of 15,000 x 15,000 px takes 0.9 GB. Strips do not show in the result.
     """
     clock = Clock()
-    if stable is None and glaciers is None and config.bias.model != "none":
-        logger.warning("no stable ground is given (--stable, --glaciers): nothing is corrected")
-        config = config.model_copy(update={"bias": Bias(model="none")})
     scenes = open_scene(reference), open_scene(secondary)
     plan = plan_pair(*scenes)
-    _check_size(plan, config)
-    threads = parallel.cores() if threads <= 0 else threads
-    grid = _node_grid(plan.grid, config.correlate.step)
-    outlines = _outlines(plan, grid, glaciers)
-    polygons = _polygons(plan, grid, stable, outlines, config)
-    shade = _shade(scenes, grid, dem, config)
-    polygons &= ~shade
     with Arriving(plan) as images, ThreadPoolExecutor(1) as beside:
-        given = [file for file in (stable, glaciers, dem) if file is not None]
-        sums = beside.submit(_checksums, images, scenes, given, clock)
-        from hmavel.pair_chain import correct  # loads SciPy while the first strips are read
+        config = _settled(config() if callable(config) else config, stable, glaciers)
+        _check_size(plan, config)
+        if threads <= 0:
+            from hmavel import parallel
 
-        found = _correlate(images, _domain(outlines, plan, config), config, clock, threads)
-        picture = images.every(max(1, round(max(plan.grid.shape) / 900)))
+            threads = parallel.cores()
+        grid = _node_grid(plan.grid, config.correlate.step)
+        outlines = read_outlines(plan, grid, glaciers)
+        polygons = polygons_of_ground(plan, grid, stable, outlines, config)
+        shade = shaded_nodes(scenes, grid, dem, config)
+        polygons &= ~shade
+        labels = sides_of_margins(outlines, plan, config)
+        given = [file for file in (stable, glaciers, dem) if file is not None]
+        from hmavel.correlator import correlate_images
+
+        # Not before: an error so far ends the reading, and what runs beside would wait for it.
+        beside.submit(_load_later)
+        sums = beside.submit(_checksums, images, scenes, given, clock)
+        with clock.stage("correlate"):
+            found = correlate_images(
+                *images.images, **config.correlate.windows(), domain=labels, threads=threads,
+                settings=config.correlate.settings(), arrived=images.arrived,
+            )
+        picture = images.every(max(1, round(max(plan.grid.shape) / 900))) if figure else None
     clock.seconds["read"] = images.seconds
     del images
     with clock.stage("mask"):
         trusted = stable is not None
-        ground, hidden, sources = _classes(plan, grid, polygons, trusted, config, threads)
+        ground, hidden, sources = bare_and_hidden(
+            plan, grid, polygons, trusted, config, threads
+        )
+    from hmavel.config import as_json
+    from hmavel.pair_chain import correct
+    from hmavel.product.pair_files import write_pair
+    from hmavel.verdict import gate
+
     measured = correct(plan, found, stable=ground, hidden=hidden, config=config, clock=clock)
     report = {
         "bias": _bias_figures(measured.bias, plan.grid.pixel),
@@ -140,7 +157,7 @@ def pair_files(
         "unsteady": _unsteady(measured, grid, config),
         "gate": gate(
             measured, plan.grid.pixel, config.gates.limits(),
-            ice=None if outlines is None else _inside(outlines, grid),
+            ice=None if outlines is None else inside(outlines, grid),
         ),
         "stable_cells": int(ground.sum()),
         "shaded_cells": None if dem is None else int(shade.sum()),
@@ -149,59 +166,54 @@ def pair_files(
         "seconds": {name: round(value, 3) for name, value in clock.seconds.items()},
     }
     days = days_between(plan.start, plan.end)
-    with clock.stage("write"):
-        if figure:
-            pair_figure(
-                out / "pair.png", title=f"{plan.reference_id} to {plan.secondary_id}",
-                image=picture, image_grid=plan.grid, velocity=measured.velocity,
-            )
-        if figure and (measured.stable & measured.corrected.good).any():
-            ground_figure(
-                out / "ground.png", title=plan.id, raw=measured.raw, bias=measured.bias,
-                corrected=measured.corrected, stable=measured.stable,
-            )
+    with clock.stage("write"), ThreadPoolExecutor(1) as beside:
+        counts = beside.submit(_counts, measured)
+        if picture is not None:
+            _draw(out, plan, picture, measured)
         # The thread that read the images is free again.
         write_pair(out, measured.corrected, measured.velocity, report, threads=threads + 1)
-    return PairResult(out, plan.id, days, measured, report | _counts(measured))
+    return PairResult(out, plan.id, days, measured, report | counts.result())
 
 
-def _inside(polygons: Any, grid: Grid, *, all_touched: bool = False) -> BoolArray:
-    # Imported only where there are polygons: geopandas takes half a second.
-    from hmavel.polygons import rasterize
+def _settled(config: Config, stable: Path | None, glaciers: Path | None) -> Config:
+    """Return the configuration, without a correction where no ground is given for it."""
+    if stable is not None or glaciers is not None or config.bias.model == "none":
+        return config
+    from hmavel.config import Bias
 
-    return rasterize(polygons, grid, all_touched=all_touched)
-
-
-def _outlines(plan: PairPlan, grid: Grid, glaciers: Path | None) -> GeoSeries | None:
-    """Return the outlines of ice on the images' map, None where none are given."""
-    if glaciers is None:
-        return None
-    from hmavel.polygons import read_polygons
-
-    outlines = read_polygons(glaciers, crs=plan.grid.crs).geometry.to_crs(plan.grid.crs)
-    found = _inside(outlines, grid, all_touched=True).any()
-    _require(bool(found), plan, "outlines on the image", glaciers)
-    return outlines
+    logger.warning("no stable ground is given (--stable, --glaciers): nothing is corrected")
+    return config.model_copy(update={"bias": Bias(model="none")})
 
 
-def _shade(
-    scenes: tuple[Scene, Scene], grid: Grid, dem: Path | None, config: Config
-) -> BoolArray:
-    """Return the nodes that mountains shade in either scene."""
-    out = np.zeros(grid.shape, bool)
-    if dem is None:
-        return out
-    from hmavel.shade import read_relief
-    from hmavel.stack import shaded_cells
+def _load_later() -> None:
+    """Load what is used after the matching, and its versions, while the matching runs."""
+    for name in _LATER:
+        importlib.import_module(name)
+    from hmavel.product.provenance import libraries
 
-    relief = read_relief(dem, grid)
-    for scene in scenes:
-        out |= shaded_cells(scene, relief, grid, config.glaciers.shade_buffer_m)
-    return out
+    libraries(maps=False)
+
+
+def _draw(out: Path, plan: PairPlan, picture: FloatArray, measured: Measured) -> None:
+    """Draw ``pair.png``, and ``ground.png`` where there is bare ground."""
+    from hmavel.figures import pair_figure
+    from hmavel.figures_ground import ground_figure
+
+    pair_figure(
+        out / "pair.png", title=f"{plan.reference_id} to {plan.secondary_id}",
+        image=picture, image_grid=plan.grid, velocity=measured.velocity,
+    )  # fmt: skip
+    if (measured.stable & measured.corrected.good).any():
+        ground_figure(
+            out / "ground.png", title=plan.id, raw=measured.raw, bias=measured.bias,
+            corrected=measured.corrected, stable=measured.stable,
+        )  # fmt: skip
 
 
 def _unsteady(measured: Measured, grid: Grid, config: Config) -> dict[str, Any]:
     """Return the clumps of bare ground that move, scatter or have no match, on the map."""
+    from hmavel.unsteady import find_unsteady
+
     nodes = config.correlate.window / config.correlate.step
     found = find_unsteady(measured.corrected, measured.stable, window_nodes=nodes)
     pixel = grid.pixel / config.correlate.step
@@ -229,18 +241,6 @@ def _checksums(
         return sums | {str(file): checksum(file) for file in given if file.is_file()}
 
 
-def _correlate(
-    images: Arriving, labels: Any, config: Config, clock: Clock, threads: int
-) -> Displacement:
-    from hmavel.correlator import correlate_images
-
-    with clock.stage("correlate"):
-        return correlate_images(
-            *images.images, **config.correlate.windows(), domain=labels, threads=threads,
-            settings=config.correlate.settings(), arrived=images.arrived,
-        )
-
-
 def _check_size(pair: PairPlan, config: Config) -> None:
     largest = max(config.correlate.window, config.correlate.coarse)
     if min(pair.grid.shape) < largest:
@@ -255,106 +255,6 @@ def _node_grid(image: Grid, step: int) -> Grid:
     """Return the grid of ``correlate``'s own nodes: the centres of step x step cells."""
     row, col = (np.arange(size // step) * step + (step - 1) / 2 for size in image.shape)
     return image.nodes(row, col)
-
-
-def _polygons(
-    plan: PairPlan,
-    grid: Grid,
-    stable: Path | None,
-    outlines: GeoSeries | None,
-    config: Config,
-) -> BoolArray:
-    """Return the nodes that may be stable: in the polygons, off the ice."""
-    if stable is None and outlines is None:
-        return np.zeros(grid.shape, bool)
-    ground = np.ones(grid.shape, bool)
-    if stable is not None:
-        from hmavel.polygons import read_polygons
-
-        ground = _inside(read_polygons(stable, crs=plan.grid.crs), grid)
-        _require(bool(ground.any()), plan, "polygons of stable ground on the image", stable)
-    if outlines is not None:
-        buffered = outlines.buffer(config.glaciers.ice_buffer_m)
-        ground &= ~_inside(buffered, grid, all_touched=True)
-    return ground
-
-
-def _classes(
-    plan: PairPlan,
-    grid: Grid,
-    ground: BoolArray,
-    trusted: bool,
-    config: Config,
-    threads: int,
-) -> tuple[BoolArray, BoolArray, list[str | None]]:
-    """Return stable nodes, bare in both scenes; hidden nodes; what the classes were made from.
-
-    The scenes are classified in strips. Without 30 m bands and QA, Band 8 alone cannot tell
-    bright rock from snow: where polygons of stable ground are ``trusted``, it is not asked.
-    """
-    hidden = np.zeros(grid.shape, bool)
-    sources: list[str | None] = [None, None]
-    for k, scene in enumerate((plan.reference, plan.secondary)):
-        if len(scene.bands) > 1 or (not trusted and ground.any()):
-            sources[k] = _classify(scene, plan, grid, ground, hidden, trusted, config, threads)
-    if not ground.any() and config.bias.model != "none":
-        raise StableGroundError(
-            "bias", plan.id, expected="bare ground that both scenes see", got="none at all",
-            hint="give --stable polygons, choose clearer scenes, or --bias none",
-        )
-    return ground, hidden, sources
-
-
-def _classify(
-    scene: Scene,
-    plan: PairPlan,
-    grid: Grid,
-    ground: BoolArray,
-    hidden: BoolArray,
-    trusted: bool,
-    config: Config,
-    threads: int,
-) -> str:
-    """Take what a scene hides off the ground and put it to the hidden nodes, in strips."""
-    from hmavel.mask import classify, clear_ground, to_grid
-    from hmavel.stack import hidden_cells
-
-    step, (rows, cols) = config.correlate.step, plan.grid.shape
-    least = max(1, _MASK_PIXELS // cols // step)
-    sources = set()
-
-    def strip(first: int) -> None:
-        last = min(first + least, grid.shape[0])
-        area = plan.grid.crop(first * step, 0, min((last - first) * step, rows), cols)
-        nodes = grid.crop(first, 0, last - first, grid.shape[1])
-        mask = classify(scene, area, config.mask.thresholds())
-        sources.add(mask.source)
-        if mask.source in _FULL:
-            hidden[first:last] |= hidden_cells(mask, nodes)
-        if mask.source in _FULL or not trusted:
-            ground[first:last] &= to_grid(clear_ground(mask), mask.grid, nodes, "all")
-
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(strip, range(0, grid.shape[0], least)))
-    return sources.pop()
-
-
-def _require(found: bool, plan: PairPlan, what: str, path: Path) -> None:
-    if not found:
-        raise GlacierError(
-            "outlines", path, expected=what, got=f"none within {plan.id}",
-            hint="check the file's coordinate system, or give the images of this place",
-        )
-
-
-def _domain(
-    outlines: GeoSeries | None, pair: PairPlan, config: Config
-) -> NDArray[np.uint8] | None:
-    """Return labels for windows that keep to their side of a margin: 1 ice, 2 ground."""
-    if outlines is None or not config.correlate.domain_windows:
-        return None
-    ice = _inside(outlines, pair.grid)
-    return np.where(ice, 1, 2).astype(np.uint8)
 
 
 def _bias_figures(bias: Fitted, pixel: float) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from hmavel.cli.ending import (
 if TYPE_CHECKING:
     import argparse
 
+    from hmavel.config import Config
+
 
 def demo(arguments: argparse.Namespace) -> int:
     """Make the demonstration."""
@@ -28,8 +30,25 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def pair(arguments: argparse.Namespace) -> int:
     """Measure one pair of images."""
-    from hmavel import config
+    from hmavel import single
 
+    def settings() -> Config:
+        from hmavel import config
+
+        return config.from_dict(_pair_options(arguments), source="of the command line")
+
+    result = single.pair_files(
+        arguments.reference, arguments.secondary, arguments.out, config=settings,
+        stable=arguments.stable, glaciers=arguments.glaciers, dem=arguments.dem,
+        threads=arguments.threads, figure=not arguments.no_figure,
+    )
+    from hmavel import report
+
+    print(report.pair_text(result))
+    return DONE
+
+
+def _pair_options(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {key: getattr(arguments, key) for key in ("window", "coarse", "step")}
     correlate = {key: value for key, value in given.items() if value is not None}
     if "window" in correlate and "coarse" not in correlate:
@@ -38,16 +57,7 @@ def pair(arguments: argparse.Namespace) -> int:
     options: dict[str, Any] = {"correlate": correlate}
     if arguments.bias is not None:
         options["bias"] = {"model": arguments.bias}
-    settings = config.from_dict(options, source="of the command line")
-    from hmavel import report, single
-
-    result = single.pair_files(
-        arguments.reference, arguments.secondary, arguments.out, config=settings,
-        stable=arguments.stable, glaciers=arguments.glaciers, dem=arguments.dem,
-        threads=arguments.threads, figure=not arguments.no_figure,
-    )
-    print(report.pair_text(result))
-    return DONE
+    return options
 
 
 def run(arguments: argparse.Namespace) -> int:
