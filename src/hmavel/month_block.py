@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from hmavel._types import DAYS_PER_YEAR, BoolArray, ByteArray, FloatArray
+from hmavel._types import DAYS_PER_YEAR, ByteArray, FloatArray
+from hmavel.month_doubt import contradictory, judged_loosely, with_noise
 from hmavel.month_fit import learn_classes, learn_scene_sigma
 from hmavel.month_gp import (
     Cell,
@@ -23,14 +24,16 @@ from hmavel.month_gp import (
 from hmavel.month_kernel import Hyperparameters, MonthPrior, month_prior
 from hmavel.month_overlap import overlap_months
 from hmavel.month_screen import (
-    FALSE_SHARE,
     USED,
     Batch,
     agree,
     first_weights,
+    first_weights_by_speed,
     loose_prior,
+    loose_priors,
     make_batch,
     reweigh,
+    typical_speeds,
 )
 from hmavel.month_smooth import choose_smoothness, robust_smooth, solve_smooth
 from hmavel.network import PairNetwork
@@ -42,14 +45,6 @@ MEASURED, REGULARISED, BLANK = 0, 1, 2
 MEASURED_SHARE = 0.5
 #: ... and a pair of at most this many days (six Landsat cycles) touches it.
 MEASURED_DAYS = 96.0
-#: No month is measured in a cell where more than this share of the pairs is taken for false, or
-#: was measured twice with contradictory results: which of them are right is not known.
-DOUBTFUL_SHARE = 1 / 3
-#: Nor where twice as many as expected are, although errors count as so many times what they are
-#: said to be: pairs that contradict each other, not errors that are understated.
-DOUBTFUL_NOISE, _DOUBTFUL_TWICE = 2.5, 2 * FALSE_SHARE
-#: Pairs that such a share means something of.
-_DOUBTFUL_LEAST = 6
 #: Cells that the prior is learnt from.
 SAMPLE = 16
 #: Cells that the scenes' shared error is learnt from, when it is not given.
@@ -61,7 +56,6 @@ _LEVEL_LEAST = 100.0
 _CUT_SOLVE, _CUT_SCREEN, _CUT_COARSE = 1e-3, 0.1, 0.3
 #: Log evidence within which classes are compared once more, exactly.
 _CLOSE_CALL = 15.0
-_RUNG = 4.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +81,11 @@ class Shared:
     smoothness: float | None = None
     keep: NDArray[np.intp] | None = None  #: which of the network's months are wanted
     covariance: bool = False
+
+    @property
+    def noise(self) -> tuple[float, ...]:
+        """What the errors of each class are multiplied by."""
+        return tuple(h.noise for h in self.hyperparameters)
 
     @property
     def hyperparameters(self) -> tuple[Hyperparameters, ...]:
@@ -149,12 +148,17 @@ def learn(
     hyperparameters: tuple[Hyperparameters, ...] | None,
 ) -> Shared:
     """Learn from a sample of the cells what the method needs; ``v``, ``sigma`` (p, cells)."""
-    if shared.method == "overlap":
-        return shared
     with threadpool_limits(1):
         some = sample_cells(v, sigma)
         v, sigma = shared.network.merged(v[:, some], sigma[:, some])
         batch = make_batch(shared.network, v, sigma)
+        level = _level(typical_speeds(shared.network, batch))
+        loose = loose_priors(shared.network, level, batch)
+        if shared.method != "gp":  # which else learns the noise with its classes
+            loose = with_noise(shared.network, loose, shared.alone, batch)
+        shared = replace(shared, loose=loose)
+        if shared.method == "overlap":
+            return shared
         sample = [batch.cell(c) for c in range(len(some))]
         if shared.method == "smooth":
             if shared.smoothness is None:
@@ -162,15 +166,8 @@ def learn(
                 choice = choose_smoothness(shared.network, sample, shared.shared)
                 shared = replace(shared, smoothness=choice)
             return shared
-        speeds = _speeds(shared.network, batch)
-        level = max(_LEVEL_FACTOR * float(np.sqrt(np.mean(speeds**2))), _LEVEL_LEAST)
-        rungs = 1 + int(_rung(speeds).max())
-        loose = tuple(
-            loose_prior(shared.network, level, 75.0 * _RUNG**k) for k in range(rungs)
-        )
-        shared = replace(shared, loose=loose)
         if hyperparameters is None:
-            batch = _first(shared, batch)
+            batch = first_weights_by_speed(shared.network, loose, shared.alone, batch)
             sample = [batch.cell(c) for c in range(len(some))]
             hyperparameters = tuple(
                 learn_classes(shared.network, sample, shared.shared, level)
@@ -185,8 +182,8 @@ def shared_error(network: PairNetwork, v: FloatArray, sigma: FloatArray) -> floa
     with threadpool_limits(1):
         some = sample_cells(v, sigma, _SCENE_SAMPLE)
         batch = make_batch(network, *network.merged(v[:, some], sigma[:, some]))
-        speeds = _speeds(network, batch)
-        level = max(_LEVEL_FACTOR * float(np.sqrt(np.mean(speeds**2))), _LEVEL_LEAST)
+        speeds = typical_speeds(network, batch)
+        level = _level(speeds)
         typical = float(np.sqrt(np.median(batch.variance[batch.valid])))
         # Until it is known, half of a match's error stands for it where pairs are judged.
         half = scene_errors(network, 0.5 * typical, shared=False)
@@ -194,6 +191,11 @@ def shared_error(network: PairNetwork, v: FloatArray, sigma: FloatArray) -> floa
         batch = first_weights(loose, half, batch)
         cells = [batch.cell(c) for c in range(len(some))]
         return learn_scene_sigma(network, cells, level, typical)
+
+
+def _level(speeds: FloatArray) -> float:
+    """Return the level's standard deviation, m/yr: so wide that it hardly matters."""
+    return max(_LEVEL_FACTOR * float(np.sqrt(np.mean(speeds**2))), _LEVEL_LEAST)
 
 
 def sample_cells(v: FloatArray, sigma: FloatArray, size: int = SAMPLE) -> NDArray[np.intp]:
@@ -233,10 +235,14 @@ def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonth
                 cell = _compose_cell(shared, cell, work, keep, out, share, int(c))
             weight[c, cell.pairs] = cell.weight
         _judge(network, weight, share, keep, out)
-        valid = np.zeros(weight.shape, bool)
-        valid[seen] = weighted.valid
-        noise = np.array([h.noise for h in shared.hyperparameters] + [1.0])  # -1: no class
-        doubtful = _doubtful(valid, (weight < USED) | torn.T, noise[out.cell_class])
+        if shared.method == "gp":
+            noise = np.array(shared.noise)[out.cell_class[seen]]
+        else:
+            weighted, noise = judged_loosely(
+                network, shared.loose, shared.alone, batch.take(seen)
+            )
+        refused = (weighted.weight < USED) | torn.T[seen]
+        doubtful = seen[contradictory(weighted.valid, refused, noise)]
         out.flag[:, doubtful] = np.maximum(out.flag[:, doubtful], REGULARISED)
     blank = out.flag == BLANK
     out.v[blank] = out.sigma[blank] = np.nan
@@ -246,7 +252,7 @@ def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonth
 
 def _screened(shared: Shared, batch: Batch) -> tuple[Batch, NDArray[np.int16]]:
     """Weigh the pairs of all cells and choose each cell's class."""
-    batch = _first(shared, batch)
+    batch = first_weights_by_speed(shared.network, shared.loose, shared.alone, batch)
     classes = shared.classes
     chosen = np.zeros(len(batch.d), np.int16)
     if len(classes) > 1:
@@ -329,43 +335,6 @@ def _judge(
     out.flag[:] = np.where(measured, MEASURED, REGULARISED)
     out.flag[np.isinf(shortest)] = BLANK
     out.shortest_days[:] = np.where(np.isinf(shortest), np.nan, shortest)
-
-
-def _doubtful(valid: BoolArray, refused: BoolArray, noise: FloatArray) -> BoolArray:
-    """Return the cells (cells,) whose pairs contradict each other.
-
-    ``valid`` and ``refused`` are (cells, p), ``noise`` (cells,) by what the errors of a cell's
-    class are multiplied.
-    """
-    count = valid.sum(axis=1)
-    share = (valid & refused).sum(axis=1) / np.maximum(count, 1)
-    most = np.where(noise > DOUBTFUL_NOISE, _DOUBTFUL_TWICE, DOUBTFUL_SHARE)
-    return np.asarray((count >= _DOUBTFUL_LEAST) & (share > most))
-
-
-def _first(shared: Shared, batch: Batch) -> Batch:
-    """Weigh the pairs of all cells under the loose prior that suits their speed."""
-    rung = np.minimum(_rung(_speeds(shared.network, batch)), len(shared.loose) - 1)
-    weight = batch.weight.copy()
-    for k in np.unique(rung):
-        some = np.flatnonzero(rung == k)
-        weight[some] = first_weights(shared.loose[k], shared.alone, batch.take(some)).weight
-    return replace(batch, weight=weight)
-
-
-def _rung(speed: FloatArray) -> NDArray[np.intp]:
-    """Which loose prior: each next one is for four times the speed."""
-    steps = np.log(np.maximum(speed / 75.0, 1.0)) / np.log(_RUNG)
-    return np.asarray(np.ceil(steps), np.intp)
-
-
-def _speeds(network: PairNetwork, batch: Batch) -> FloatArray:
-    """Robust size of each cell's velocity, m/yr: median over the better half of its pairs."""
-    years = network.baseline_years
-    error = np.where(batch.valid, np.sqrt(batch.variance) / years, np.nan)
-    best = error <= np.nanmedian(error, axis=1, keepdims=True)
-    speeds = np.nanmedian(np.where(best, batch.d / years, np.nan), axis=1)
-    return np.asarray(np.abs(speeds))
 
 
 def _class(shared: Shared, h: Hyperparameters, typical: float) -> _Class:

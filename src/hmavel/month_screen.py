@@ -7,6 +7,7 @@ as each pair's own, so that all that differs between cells is a small matrix of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +30,8 @@ _LOOSE_SHARE = 0.5
 _LOOSE_DURATION = 0.4
 #: Share of the loose prior's sd that its modes need not explain.
 _LOOSE_CUT = 0.15
+#: Speed, m/yr, that the first loose prior is for; each next one is for so many times more.
+_RUNG_SPEED, _RUNG = 75.0, 4.0
 #: Pairs whose mode products are held at one time.
 _CHUNK = 2048
 
@@ -126,6 +129,38 @@ def first_weights(
         strict = match_weights(found.misfit, found.variance)
         batch = replace(batch, weight=mild if turn < 1 else strict)
     return batch
+
+
+def loose_priors(network: PairNetwork, level: float, batch: Batch) -> tuple[MonthPrior, ...]:
+    """Make a loose prior for each rung of speed that the cells of ``batch`` reach."""
+    rungs = 1 + int(_rung(typical_speeds(network, batch)).max())
+    return tuple(loose_prior(network, level, _RUNG_SPEED * _RUNG**k) for k in range(rungs))
+
+
+def first_weights_by_speed(
+    network: PairNetwork, loose: Sequence[MonthPrior], scenes: SceneErrors, batch: Batch
+) -> Batch:
+    """Weigh the pairs of all cells under the loose prior that suits their speed."""
+    rung = np.minimum(_rung(typical_speeds(network, batch)), len(loose) - 1)
+    weight = batch.weight.copy()
+    for k in np.unique(rung):
+        some = np.flatnonzero(rung == k)
+        weight[some] = first_weights(loose[k], scenes, batch.take(some)).weight
+    return replace(batch, weight=weight)
+
+
+def _rung(speed: FloatArray) -> NDArray[np.intp]:
+    steps = np.log(np.maximum(speed / _RUNG_SPEED, 1.0)) / np.log(_RUNG)
+    return np.asarray(np.ceil(steps), np.intp)
+
+
+def typical_speeds(network: PairNetwork, batch: Batch) -> FloatArray:
+    """Robust size of each cell's velocity, m/yr: median over the better half of its pairs."""
+    years = network.baseline_years
+    error = np.where(batch.valid, np.sqrt(batch.variance) / years, np.nan)
+    best = error <= np.nanmedian(error, axis=1, keepdims=True)
+    speeds = np.nanmedian(np.where(best, batch.d / years, np.nan), axis=1)
+    return np.asarray(np.abs(speeds))
 
 
 def reweigh(prior: MonthPrior, scenes: SceneErrors, batch: Batch, rounds: int = 2) -> Batch:
