@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import networks as nw
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from hmavel import month_evidence, month_gp
+from hmavel import month_evidence, month_gp, month_path
 from hmavel.month import compose_months
 from hmavel.month_block import shared_error
 from hmavel.month_gp import Cell, Design, leave_out, predict, scene_errors, solve
 from hmavel.month_kernel import PARTS, Hyperparameters, fine_covariance, month_prior
+from hmavel.month_path import overlap_rows
 from hmavel.month_screen import agree, make_batch
 from hmavel.network import pair_network
 
@@ -54,7 +56,7 @@ def small():
     scene = scene[:, shared] * PRIOR.noise
     c = np.diag(total + lone / weight) + scene @ scene.T
     k = prior.modes @ prior.modes.T
-    o = prior.design
+    o = prior.design[:]
     return network, cell, Design(prior, scenes), k, o, c
 
 
@@ -115,14 +117,14 @@ def test_pairs_are_best_predicted_from_months(small):
     n = len(network.months)
     mean = np.kron(np.eye(n), np.full(PARTS, 1 / PARTS))
     parts = network.overlap_years(PARTS).toarray()
-    apart = parts - prior.design @ mean
+    apart = parts - prior.design[:] @ mean
     np.testing.assert_allclose(
         np.einsum("ij,jk,ik->i", apart, fine, apart), prior.unresolved, atol=1e-9
     )
     plain = parts - network.overlap_years().toarray() @ mean
     of_overlap = np.einsum("ij,jk,ik->i", plain, fine, plain)
     assert np.all(prior.unresolved <= of_overlap + 1e-6)
-    np.testing.assert_allclose(prior.design.sum(axis=1), network.baseline_years, rtol=1e-12)
+    np.testing.assert_allclose(prior.design[:].sum(axis=1), network.baseline_years, rtol=1e-12)
 
 
 def test_cut_prior_keeps_its_variance(small):
@@ -317,3 +319,33 @@ def test_no_seam_where_a_path_ends_is_larger_than_its_error(first: int) -> None:
     assert z.size > 300
     assert np.mean(z < 1) > 0.68
     assert np.mean(z < 2) > 0.95
+
+
+def test_rows_of_pairs_are_their_overlaps_however_many(small, monkeypatch):
+    network, _, design, *_ = small
+    rows, some = overlap_rows(network), np.array([5, 0, 7])
+    whole = network.overlap_years().toarray()
+    np.testing.assert_allclose(rows[:], whole, atol=1e-13)
+    cut = design.prior.pair_modes
+    kept, after = cut[some], (cut[:][:, 4:] ** 2).sum(axis=1)
+    monkeypatch.setattr(month_path, "_KEPT", 3)  # more pairs than are kept
+    monkeypatch.setattr(month_path, "_MOST", 1)
+    np.testing.assert_allclose(rows[some], whole[some], atol=1e-13)
+    np.testing.assert_array_equal(cut[some], kept)
+    np.testing.assert_allclose(cut.squares_from(4), after)
+    np.testing.assert_array_equal(cut.first_columns(4)[some], kept[:, :4])
+
+
+def test_memory_of_one_cell_hardly_grows_with_its_pairs():
+    """Rows of 141 months are 1.1 kB a pair; what stays of a pair, and passes, is less."""
+    peaks = []
+    for count in (9_000, 27_000):
+        rng = np.random.default_rng(count)
+        start = np.datetime64("2013-04-01", "h") + rng.integers(0, 4000 * 24, count)
+        end = start + rng.integers(16 * 24, 400 * 24, count)
+        v = 100 + rng.normal(0, 5, count)
+        tracemalloc.start()
+        compose_months(v, 5.0, start, end, hyperparameters=PRIOR)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 0.6 * 18_000 * 141 * 8

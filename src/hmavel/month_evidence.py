@@ -26,6 +26,7 @@ from hmavel.month_kernel import (
     season_phase,
     season_shape,
 )
+from hmavel.month_path import PairRows
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Information:
 
 
 def information(
-    cell: Cell, scenes: SceneErrors, design: FloatArray, unresolved: FloatArray
+    cell: Cell, scenes: SceneErrors, design: PairRows, unresolved: FloatArray
 ) -> Information:
     """Sum up the pairs of a cell; ``unresolved`` (p,), m^2, is added to their variance."""
     i = cell.pairs

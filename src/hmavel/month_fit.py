@@ -19,6 +19,7 @@ from hmavel._types import FloatArray, TimeArray
 from hmavel.month_evidence import Information, evidence, information, misfits
 from hmavel.month_gp import Cell, Design, SceneErrors, leave_out, scene_errors
 from hmavel.month_kernel import SEASON_STEPS, Hyperparameters, month_prior
+from hmavel.month_path import overlap_rows
 from hmavel.month_screen import USED, match_weights, reweigh_cell
 from hmavel.network import PairNetwork
 
@@ -84,7 +85,7 @@ def learn_classes(
         One per class, the most common first.
     """
     months = network.months
-    overlap = network.overlap_years().toarray()
+    overlap = overlap_rows(network)
     nothing = np.zeros(len(overlap))
     cells = [_trimmed(cell) for cell in cells]
     known = [information(cell, scenes, overlap, nothing) for cell in cells]
@@ -191,7 +192,7 @@ def learn_scene_sigma(
         m; in the units of the stated errors, whose factor (``Hyperparameters.noise``) is
         learnt beside it. 0 where sharing explains nothing.
     """
-    overlap = network.overlap_years().toarray()
+    overlap = overlap_rows(network)
     nothing = np.zeros(len(overlap))
     cells = [_trimmed(cell) for cell in cells]
     best = [

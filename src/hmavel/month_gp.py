@@ -16,10 +16,9 @@ from scipy.linalg import blas, lapack
 
 from hmavel._types import FloatArray
 from hmavel.month_kernel import MonthPrior
+from hmavel.month_path import steps
 from hmavel.network import PairNetwork
 
-#: Pairs that are dense rows at one time.
-_CHUNK = 8192
 #: Scenes that may share their error among pairs: the normal matrix is dense in them.
 _MOST_SCENES = 8000
 #: Scenes beyond which it pays to use that a pair has only two of them.
@@ -105,7 +104,7 @@ class Design:
                 out[has, at[has]] = sign * amplitude * scale[has]
         modes = self.prior.pair_modes
         # All pairs are valid in most cells: no need to copy their rows first.
-        some = modes if len(pairs) == len(modes) else modes[pairs]
+        some = modes[:] if len(pairs) == len(modes) else modes[pairs]
         np.multiply(some, scale[:, None], out=out[:, s : self.width])
         return out
 
@@ -192,8 +191,7 @@ def leave_out(design: Design, cell: Cell) -> LeaveOut:
     m, q = design.width, len(cell.d)
     y = factor[m, :m]
     fit, spread = np.empty(q), np.empty(q)
-    for first in range(0, q, _CHUNK):
-        some = slice(first, first + _CHUNK)
+    for some in steps(q, m):
         count = len(cell.d[some])
         rows = design.rows(cell.pairs[some], np.ones(count), work.rows(count, m))
         reach = blas.dtrsm(1.0, factor[:m, :m], rows.T, side=0, lower=1)
@@ -214,8 +212,7 @@ def _factorise(
     normal = work.identity(m + 1)
     if design.scenes.count > _MANY_SCENES:
         _add_sparse(normal, design, cell, w)
-    for first in range(0, q if design.scenes.count <= _MANY_SCENES else 0, _CHUNK):
-        some = slice(first, first + _CHUNK)
+    for some in steps(q if design.scenes.count <= _MANY_SCENES else 0, m):
         rows = work.rows(len(root_w[some]), m + 1)
         design.rows(cell.pairs[some], root_w[some], rows)
         rows[:, m] = cell.d[some] * root_w[some]
@@ -236,7 +233,10 @@ def _add_sparse(normal: FloatArray, design: Design, cell: Cell, w: FloatArray) -
     s, m = design.scenes.count, design.width
     scenes = design.scenes.matrix(cell.pairs) * design.prior.parameters.noise
     weighted = (sparse.diags_array(w) @ scenes).T.tocsr()
-    dense = np.column_stack([design.prior.pair_modes[cell.pairs], cell.d])
-    normal[:s, :s] += (weighted @ scenes).toarray()
-    normal[s:, :s] += (weighted @ dense).T
-    normal[s : m + 1, s : m + 1] += dense.T @ (w[:, None] * dense)
+    shared = sparse.coo_array(weighted @ scenes)
+    normal[shared.row, shared.col] += shared.data
+    weighted = weighted.tocsc()
+    for some in steps(len(w), m - s):
+        dense = np.column_stack([design.prior.pair_modes[cell.pairs[some]], cell.d[some]])
+        normal[s:, :s] += (weighted[:, some] @ dense).T
+        normal[s : m + 1, s : m + 1] += dense.T @ (w[some, None] * dense)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from hmavel._types import FloatArray, TimeArray
+from hmavel.month_path import PairRows, pair_rows, steps
 from hmavel.network import PairNetwork
 
 #: Parts that a month is divided into where the covariance is averaged over it.
@@ -24,8 +25,6 @@ SEASON_STEPS = 24
 _NAMES = ("season", "shape", "memory", "event", "duration", "noise")
 #: White monthly variance, as a share of the prior's, that keeps the interpolation well posed.
 _NUGGET = 1e-4
-#: Pairs that are dense arrays at one time.
-_CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -199,9 +198,9 @@ class MonthPrior:
     modes: FloatArray  #: (n, r): months = modes @ z with z ~ N(0, I), strongest first
     lost: FloatArray  #: (n,) prior variance of the modes that were left out, (m/yr)^2
     variance: FloatArray  #: (n,) prior variance of each month about the level, (m/yr)^2
-    pair_modes: FloatArray  #: (p, r): displacement of a pair per unit of a mode, m
+    pair_modes: PairRows  #: (p, r): displacement of a pair per unit of a mode, m
     unresolved: FloatArray  #: (p,) variance of the displacement that no mode knows, m^2
-    design: FloatArray  #: (p, n): displacement (m) = design @ months
+    design: PairRows  #: (p, n): displacement (m) = design @ months
     parameters: Hyperparameters
 
     def cut(self, tolerance: float) -> MonthPrior:
@@ -217,8 +216,8 @@ class MonthPrior:
             self,
             modes=np.ascontiguousarray(self.modes[:, :r]),
             lost=self.lost + (self.modes[:, r:] ** 2).sum(axis=1),
-            pair_modes=np.ascontiguousarray(self.pair_modes[:, :r]),
-            unresolved=self.unresolved + (self.pair_modes[:, r:] ** 2).sum(axis=1),
+            pair_modes=self.pair_modes.first_columns(r),
+            unresolved=self.unresolved + self.pair_modes.squares_from(r),
         )
 
 
@@ -229,38 +228,49 @@ def month_prior(network: PairNetwork, h: Hyperparameters) -> MonthPrior:
     to_month = fine.reshape(n * PARTS, n, PARTS).mean(axis=2)
     covariance = to_month.reshape(n, PARTS, n).mean(axis=1)
     variance = np.diag(covariance).copy()
-    design, unresolved = _predict_pairs(network, fine, to_month, covariance)
+    per_month = _predict_parts(to_month, covariance)
+    design = pair_rows(network, per_month, PARTS)
+    unresolved = _unresolved(network, design, fine, to_month, covariance)
     values, vectors = linalg.eigh(covariance + h.level**2)
     modes = vectors * np.sqrt(np.maximum(values, 0.0))
     modes = np.ascontiguousarray(modes[:, ::-1])
     lost = np.zeros(n)
-    return MonthPrior(modes, lost, variance, design @ modes, unresolved, design, h)
+    pair_modes = pair_rows(network, per_month @ modes, PARTS)
+    return MonthPrior(modes, lost, variance, pair_modes, unresolved, design, h)
 
 
-def _predict_pairs(
-    network: PairNetwork, fine: FloatArray, to_month: FloatArray, covariance: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Best linear prediction of displacements from months, unbiased for any level."""
-    n = len(network.months)
-    overlaps, parts = network.overlap_years(), network.overlap_years(PARTS)
-    baseline = network.baseline_years
+def _predict_parts(to_month: FloatArray, covariance: FloatArray) -> FloatArray:
+    """Best linear prediction of the parts from the months, unbiased for any level.
+
+    (n * PARTS, n); what a pair has of the parts, times this, predicts its displacement.
+    """
+    n = len(covariance)
     nugget = covariance + _NUGGET * np.trace(covariance) / n * np.eye(n)
     factor = linalg.cho_factor(nugget, lower=True)
     ones = linalg.cho_solve(factor, np.ones(n))
     ones /= ones.sum()
-    design = np.empty(overlaps.shape)
-    unresolved = np.empty(len(baseline))
-    for first in range(0, len(baseline), _CHUNK):
-        some = slice(first, first + _CHUNK)
-        overlap, part = overlaps[some].toarray(), parts[some]
-        cross = part @ to_month
-        rows = overlap + linalg.cho_solve(factor, (cross - overlap @ covariance).T).T
-        # A constant velocity must give exactly velocity x baseline, whatever the level.
-        rows += (baseline[some] - rows.sum(axis=1))[:, None] * ones
-        known = 2 * np.einsum("ij,ij->i", rows, cross)
+    rows = np.repeat(np.eye(n), PARTS, axis=0)
+    rows += linalg.cho_solve(factor, (to_month - rows @ covariance).T).T
+    # A constant velocity must give exactly velocity x baseline, whatever the level.
+    rows += (1.0 - rows.sum(axis=1))[:, None] * ones
+    return np.asarray(rows)
+
+
+def _unresolved(
+    network: PairNetwork,
+    design: PairRows,
+    fine: FloatArray,
+    to_month: FloatArray,
+    covariance: FloatArray,
+) -> FloatArray:
+    """Variance of each pair's displacement that the months do not tell, m^2."""
+    cross, out = pair_rows(network, to_month, PARTS), np.empty(len(design))
+    for some in steps(*design.shape):
+        rows = design[some]
+        known = 2 * np.einsum("ij,ij->i", rows, cross[some])
         known -= np.einsum("ij,ij->i", rows @ covariance, rows)
-        design[some], unresolved[some] = rows, _own_variance(part, fine) - known
-    return design, np.maximum(unresolved, 0.0)
+        out[some] = _own_variance(network.overlap_years(PARTS, some), fine) - known
+    return np.maximum(out, 0.0)
 
 
 def _own_variance(parts: sparse.csr_array, fine: FloatArray) -> FloatArray:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hmavel._types import BoolArray, FloatArray
 from hmavel.month_gp import Cell, Design, SceneErrors, leave_out
 from hmavel.month_kernel import Hyperparameters, MonthPrior, month_prior
+from hmavel.month_path import steps
 from hmavel.network import PairNetwork
 
 #: Share of false matches expected, and the displacement within which they fall, m.
@@ -32,8 +33,6 @@ _LOOSE_DURATION = 0.4
 _LOOSE_CUT = 0.15
 #: Speed, m/yr, that the first loose prior is for; each next one is for so many times more.
 _RUNG_SPEED, _RUNG = 75.0, 4.0
-#: Pairs whose mode products are held at one time.
-_CHUNK = 2048
 
 
 @dataclass(frozen=True)
@@ -94,26 +93,30 @@ def agree(prior: MonthPrior, scenes: SceneErrors, batch: Batch) -> Agreement:
     w = np.where(batch.valid, batch.weight / total, 0.0)
     low, high = np.tril_indices(r)
     packed: FloatArray = np.zeros((cells, len(low)))
-    for first in range(0, p, _CHUNK):
-        some = slice(first, first + _CHUNK)
-        packed += w[:, some] @ (g[some, low] * g[some, high])
+    for some in steps(p, len(low)):
+        rows = g[some]
+        packed += w[:, some] @ (rows[:, low] * rows[:, high])
     normal = np.zeros((cells, r, r))
     normal[:, low, high] = packed
     normal[:, high, low] = packed
     normal[:, np.arange(r), np.arange(r)] += 1.0
     inverse = np.linalg.inv(normal)
-    right = (w * batch.d) @ g
+    right, fit = np.zeros((cells, r)), np.empty((cells, p))
+    for some in steps(p, r):
+        right += (w * batch.d)[:, some] @ g[some]
     modes = (inverse @ right[:, :, None])[:, :, 0]
     packed = inverse[:, low, high] * np.where(low == high, 1.0, 2.0)
     spread = np.empty((cells, p))
-    for first in range(0, p, _CHUNK):
-        some = slice(first, first + _CHUNK)
-        spread[:, some] = packed @ (g[some, low] * g[some, high]).T
+    for some in steps(p, len(low)):
+        rows = g[some]
+        spread[:, some] = packed @ (rows[:, low] * rows[:, high]).T
     rest = np.maximum(1.0 - spread * w, 1e-9)
     quad = (w * batch.d**2).sum(axis=1) - np.einsum("ci,ci->c", right, modes)
     log_det = np.linalg.slogdet(normal)[1]
     log_det += np.log(np.where(batch.valid, total / batch.weight, 1.0)).sum(axis=1)
-    misfit = (batch.d - modes @ g.T) / rest
+    for some in steps(p, r):
+        fit[:, some] = modes @ g[some].T
+    misfit = (batch.d - fit) / rest
     return Agreement(misfit, total + spread / rest, -0.5 * (quad + log_det))
 
 

@@ -43,8 +43,12 @@ class PairNetwork:
         """The same in years of 365.25 days: displacement (m) = velocity (m/yr) x this."""
         return self.baseline_days / DAYS_PER_YEAR
 
-    def overlap_years(self, parts: int = 1) -> sparse.csr_array:
+    def overlap_years(
+        self, parts: int = 1, pairs: slice = slice(None)
+    ) -> sparse.csr_array:
         """Years that each pair spends in each month, or in each ``1 / parts`` of a month.
+
+        ``pairs``: of these only.
 
         Returns
         -------
@@ -54,14 +58,15 @@ class PairNetwork:
         lengths = np.repeat(self.month_days / parts, parts)
         edges = np.concatenate([[0.0], np.cumsum(lengths)])
         cells = len(lengths)
-        low = np.clip(np.searchsorted(edges, self.first, side="right") - 1, 0, cells - 1)
-        high = np.clip(np.searchsorted(edges, self.last, side="left"), low + 1, cells)
+        first, last = self.first[pairs], self.last[pairs]
+        low = np.clip(np.searchsorted(edges, first, side="right") - 1, 0, cells - 1)
+        high = np.clip(np.searchsorted(edges, last, side="left"), low + 1, cells)
         width = high - low
         pointer = np.concatenate([[0], np.cumsum(width)])
         row = np.repeat(np.arange(len(width)), width)
         column = np.arange(pointer[-1]) - pointer[:-1][row] + low[row]
-        begin = np.maximum(self.first[row], edges[column])
-        end = np.minimum(self.last[row], edges[column + 1])
+        begin = np.maximum(first[row], edges[column])
+        end = np.minimum(last[row], edges[column + 1])
         days = np.maximum(end - begin, 0.0)
         years = days / DAYS_PER_YEAR
         return sparse.csr_array((years, column, pointer), shape=(len(width), cells))
