@@ -32,7 +32,8 @@ class Used:
     wchar: int
     read_bytes: int  #: bytes from and to the disk
     write_bytes: int
-    peak_bytes: int  #: largest sum of resident memory, shared pages once (PSS)
+    peak_bytes: int  #: largest sum of the processes' own memory, and what libraries map once
+    own_bytes: int  #: of it their own
     processes: int
 
 
@@ -41,24 +42,26 @@ def metered(command: list[str], *, every_s: float = 1.0, **options) -> Used:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begin = time.perf_counter()
     last: dict[int, dict[str, float]] = {}
-    peak = 0
+    peak = own = 0
     with subprocess.Popen(command, **options) as process:
         while process.poll() is None:
-            memory = 0
+            anonymous = mapped = 0
             for pid in tree(process.pid):
                 try:
                     last[pid] = look(pid)
-                    memory += proportional(pid)
+                    its, files = resident(pid)
                 except (OSError, ValueError, IndexError):
                     continue  # gone in between
-            peak = max(peak, memory)
+                anonymous, mapped = anonymous + its, max(mapped, files)
+            peak, own = max(peak, anonymous + mapped), max(own, anonymous)
             time.sleep(every_s)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     io = {name: int(sum(one[name] for one in last.values())) for name in IO}
     return Used(
         process.returncode, time.perf_counter() - begin, cpu,
-        sum(one["cpu"] for one in last.values()), **io, peak_bytes=peak, processes=len(last),
+        sum(one["cpu"] for one in last.values()), **io, peak_bytes=peak, own_bytes=own,
+        processes=len(last),
     )  # fmt: skip
 
 
@@ -88,12 +91,18 @@ def look(pid: int) -> dict[str, float]:
     return {"cpu": (int(stat[11]) + int(stat[12])) / TICK, **io}
 
 
-def proportional(pid: int) -> int:
-    """Return the resident memory of a process, its part of what it shares."""
+def resident(pid: int) -> tuple[int, int]:
+    """Return a process's own resident memory and that of the files it maps, bytes.
+
+    Not the kernel's share (PSS) of the latter: the more strangers use the same libraries,
+    the less that is, by 16 MB a process here.
+    """
+    found = {"Rss": 0, "Pss_Anon": 0, "Pss_Shmem": 0, "Anonymous": 0}
     for line in (PROC / f"{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+        name, _, value = line.partition(":")
+        if name in found:
+            found[name] = int(value.split()[0]) * 1024
+    return found["Pss_Anon"] + found["Pss_Shmem"], found["Rss"] - found["Anonymous"]
 
 
 def _stat(pid: int) -> list[str]:

@@ -99,22 +99,29 @@ def close_triplets(
     """
     start, end = np.asarray(start), np.asarray(end)
     network = pair_network(start, end)
-    d = np.stack([np.asarray(x, np.float32), np.asarray(y, np.float32)])
-    sigma = np.stack([np.asarray(sigma_x, np.float32), np.asarray(sigma_y, np.float32)])
-    if d.ndim != 3 or d.shape[1] != len(start) or sigma.shape != d.shape:
+    # no copy of what is float32: these are the largest arrays of a glacier's network
+    d = [np.asarray(a, np.float32) for a in (x, y)]
+    sigma = [np.asarray(a, np.float32) for a in (sigma_x, sigma_y)]
+    shapes = {a.shape for a in (*d, *sigma)}
+    shape = d[0].shape
+    if len(shapes) > 1 or len(shape) != 2 or shape[0] != len(start):
         raise ValueError(
             f"uncertainty close_triplets: expected arrays of shape ({len(start)}, cells), got "
-            f"{d.shape[1:]} and {sigma.shape[1:]}; give one row per pair"
+            f"{' and '.join(map(str, sorted(shapes)))}; give one row per pair"
         )
     forward = np.where(start < end, 1.0, -1.0).astype(np.float32)
     triplets = _triplets(network)
-    t, p, n = len(triplets), d.shape[1], d.shape[2]
+    t, (p, n) = len(triplets), shape
     count = np.zeros(t, np.intp)
     figures = np.full((t, 6), np.nan)
     sums, seen = np.zeros(n), np.zeros(n, np.intp)
     for i, (ab, bc, ac) in enumerate(triplets):
-        miss = forward[ab] * d[:, ab] + forward[bc] * d[:, bc] - forward[ac] * d[:, ac]
-        z = miss / np.sqrt(sigma[:, ab] ** 2 + sigma[:, bc] ** 2 + sigma[:, ac] ** 2)
+        miss = np.stack(
+            [forward[ab] * a[ab] + forward[bc] * a[bc] - forward[ac] * a[ac] for a in d]
+        )
+        z = miss / np.sqrt(
+            np.stack([a[ab] ** 2 + a[bc] ** 2 + a[ac] ** 2 for a in sigma])
+        )
         where = np.flatnonzero(np.isfinite(z).all(axis=0))
         count[i] = len(where)
         size = np.abs(z[:, where])

@@ -74,24 +74,34 @@ def check_network(
     years = years_between(
         np.asarray(start, "datetime64[ms]"), np.asarray(end, "datetime64[ms]")
     )
-    errors, reason = None, ""
-    metres = _metres(ground, years)
-    try:
-        errors = separate_errors(metres[0], metres[1], start, end, redundancy=redundancy)
-    except StableGroundError as error:
-        reason = str(error)
-        logger.debug("%s", error)
+    errors, reason = _errors(ground, years, start, end, redundancy)
     scene = errors.scene_sigma if errors else np.zeros(2)
 
     def closed(stack: Mapping[str, FloatArray]) -> Closure:
-        x, y = _metres(stack, years)
-        alone = [
-            match_part(stack[f"sigma_{axis}"], float(s), years) * np.abs(years)[:, None]
-            for axis, s in zip(("vx", "vy"), scene, strict=True)
-        ]
-        return close_triplets(x, y, alone[0], alone[1], start, end)
+        x, y, sigma_x, sigma_y = np.empty((4, *np.shape(stack["vx"])), np.float32)
+        axes = (("vx", x, sigma_x, scene[0]), ("vy", y, sigma_y, scene[1]))
+        for axis, d, alone, s in axes:
+            for i in range(len(years)):  # pair by pair: nothing large is made beside them
+                one = slice(i, i + 1)
+                d[one] = stack[axis][one] * years[one]
+                match = match_part(stack[f"sigma_{axis}"][one], float(s), years[one])
+                alone[one] = match * np.abs(years[one])
+        return close_triplets(x, y, sigma_x, sigma_y, start, end)
 
     return NetworkCheck(errors, reason, closed(ground), closed(ice))
+
+
+def _errors(
+    ground: Mapping[str, FloatArray], years: FloatArray, start: TimeArray, end: TimeArray,
+    redundancy: float,
+) -> tuple[ErrorComponents | None, str]:  # fmt: skip
+    """Return the errors over bare ground, or None and why there are none."""
+    x, y = (ground[axis] * years[:, None] for axis in ("vx", "vy"))
+    try:
+        return separate_errors(x, y, start, end, redundancy=redundancy), ""
+    except StableGroundError as error:
+        logger.debug("%s", error)
+        return None, str(error)
 
 
 def as_record(check: NetworkCheck, ids: Sequence[str]) -> dict[str, Any]:
@@ -133,7 +143,3 @@ def sample_of(cells: np.ndarray) -> np.ndarray:
     out = np.zeros(cells.size, bool)
     out[where[drawn(len(where), MOST_CELLS)]] = True
     return out.reshape(cells.shape)
-
-
-def _metres(stack: Mapping[str, FloatArray], years: FloatArray) -> list[FloatArray]:
-    return [np.asarray(stack[axis] * years[:, None]) for axis in ("vx", "vy")]

@@ -84,12 +84,14 @@ def _network_record(used: list[Row], site: Site, folder: Path) -> Row:
     on_ice, ground = read_cells(
         _files(folder, used), [(ice, KEPT), (bare, (*KEPT, STABLE))]
     )
-    still = ground.pop(STABLE) == 1
+    moving = ground.pop(STABLE) != 1
+    for band in ground.values():
+        band[moving] = np.nan
     repeats = [row["redundancy"] for row in used if np.isfinite(row["redundancy"] or np.nan)]
     check = check_network(
-        {name: np.where(still, band, np.nan) for name, band in ground.items()},
-        on_ice, start, end, redundancy=max(float(np.median(repeats)), 1.0) if repeats else 1.0,
-    )
+        ground, on_ice, start, end,
+        redundancy=max(float(np.median(repeats)), 1.0) if repeats else 1.0,
+    )  # fmt: skip
     return as_record(check, [_name(row) for row in used])
 
 

@@ -115,12 +115,13 @@ def separate_errors(
         )
     if r.shape[2] > MOST_CELLS:
         r = r[:, :, np.sort(drawn(r.shape[2], MOST_CELLS))]
-    r, kept = _clipped(r)
+    kept = _clip(r)
     scale = clipped_variance(CLIP)
     count = kept.sum(axis=1)
     centred = _without_mean(count, redundancy, int(kept.any(axis=0).sum()))
     with np.errstate(invalid="ignore", divide="ignore"):
-        total = (r**2).sum(axis=2) / count / (scale * centred)
+        square = np.stack([(component**2).sum(axis=1) for component in r])
+        total = square / count / (scale * centred)
         total[:, count < LEAST_CELLS] = np.nan
     early, late = network.early[network.member], network.late[network.member]
     # either of two clippings takes its share of a small covariance
@@ -217,20 +218,19 @@ def _without_mean(count: NDArray[np.intp], redundancy: float, cells: int) -> Arr
     return np.asarray(1.0 - np.minimum(repeats / np.maximum(count, 1), 0.5))
 
 
-def _clipped(r: Array) -> tuple[Array, BoolArray]:
-    """Centre each pair; false matches and missing cells become 0 in (2, p, n), False in (p, n).
+def _clip(r: Array) -> BoolArray:
+    """Centre each pair in place; false matches and missing cells become 0, in (p, n) False.
 
     Pairs with too little ground are emptied.
     """
     kept: BoolArray = np.asarray(np.isfinite(r).all(axis=0))
-    out = np.zeros_like(r)
     scale = float(clipped_variance(CLIP))
     for i in range(r.shape[1]):
         where = np.flatnonzero(kept[i])
-        kept[i] = False
+        values = r[:, i, where]
+        kept[i], r[:, i] = False, 0.0
         if len(where) < LEAST_CELLS:
             continue
-        values = r[:, i, where]
         core = core_scatter(values[0], values[1])
         if not core.sigma.all():  # the same value everywhere: no scatter to share
             continue
@@ -246,8 +246,8 @@ def _clipped(r: Array) -> tuple[Array, BoolArray]:
             )
         inside = where[near]
         kept[i, inside] = True
-        out[:, i, inside] = r[:, i, inside] - r[:, i, inside].mean(axis=1, keepdims=True)
-    return out, kept
+        r[:, i, inside] = values[:, near] - values[:, near].mean(axis=1, keepdims=True)
+    return kept
 
 
 def _scene_variance(
