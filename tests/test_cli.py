@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 
 import pytest
 import rasterio
@@ -40,15 +41,20 @@ def test_help_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-def test_a_plain_pair_loads_nothing_that_only_others_need(tmp_path):
+def _write_pair(folder):
     pair = simulate.shifted_pair(0.5, -1.25, seed=4, shape=(160, 160))
-    files = [str(tmp_path / f"LC08_L1TP_140041_201305{day}_B8.TIF") for day in ("03", "19")]
+    files = [str(folder / f"LC08_L1TP_140041_201305{day}_B8.TIF") for day in ("03", "19")]
     for file, image in zip(files, (pair.reference, pair.secondary), strict=True):
         with rasterio.open(
             file, "w", driver="GTiff", width=160, height=160, count=1, dtype="float32",
             crs="EPSG:32645", transform=rasterio.Affine(15, 0, 450007.5, 0, -15, 3300007.5),
         ) as raster:  # fmt: skip
             raster.write(image, 1)
+    return files
+
+
+def test_a_plain_pair_loads_nothing_that_only_others_need(tmp_path):
+    files = _write_pair(tmp_path)
     out = str(tmp_path / "out")
     code = (
         "import sys; from hmavel.cli import main\n"
@@ -61,6 +67,17 @@ def test_a_plain_pair_loads_nothing_that_only_others_need(tmp_path):
     record = json.loads((tmp_path / "out" / "pair.json").read_text())
     assert "GDAL" in record["libraries"]
     assert "netCDF" not in record["libraries"]  # no bytes of it depend on that
+
+
+@pytest.mark.parametrize("wrong", [["--window", "7"], ["--stable", "nowhere.gpkg"]])
+def test_what_is_wrong_beside_the_images_ends_their_reading(tmp_path, capsys, wrong):
+    files = _write_pair(tmp_path)
+    usage = wrong[0] == "--window"
+    status = cli.main(["pair", *files, "--out", str(tmp_path / "out"), "--no-figure", *wrong])
+    assert status == (cli.WRONG_USAGE if usage else cli.SOME_FAILED)
+    assert ("correlate.window" if usage else "nowhere.gpkg") in capsys.readouterr().err
+    assert "reader" not in {thread.name for thread in threading.enumerate()}
+    assert not (tmp_path / "out").exists()
 
 
 def test_config_prints_the_template_or_writes_it(tmp_path, capsys):
