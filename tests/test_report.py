@@ -11,7 +11,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from hmavel import cli, demo, figures, outcome, report, state
+from hmavel import cli, demo, figures, figures_floor, outcome, report, state
 from hmavel._types import Grid
 
 
@@ -97,6 +97,37 @@ def test_a_picture_is_drawn_even_of_a_glacier_with_gaps(tmp_path):
     assert picture.shape[0] > 400
     assert picture.shape[1] > 800
     assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 500
+
+
+def test_a_map_ends_where_its_relief_does_but_not_before_its_ice():
+    grid = Grid(CRS.from_epsg(32645), Affine(120, 0, 480_000, 0, -120, 3_100_080), (60, 40))
+    ice, shade = np.zeros(grid.shape, bool), np.zeros(grid.shape)
+    ice[10:50, 15:25] = True
+    shade[:, 30:] = np.nan  # the DEM ends east of the ice ...
+    shade[45:] = np.nan  # ... and within it in the south
+    left, right, low, high = figures._view_km(grid, ice, shade, grid)
+    assert (left, right) == pytest.approx((480.0, 480 + 30 * 0.12))
+    assert (low, high) == pytest.approx((3100.08 - 50 * 0.12, 3100.08))
+    wide = figures._view_km(grid, ice, np.zeros((80, 80)), grid.crop(-10, -10, 80, 80))
+    assert wide == pytest.approx(figures._box_km(grid))
+
+
+@pytest.mark.parametrize("span", [(12.0, 34.0), (3.0, 60.0), (0.4, 700.0), (18.0, 19.0)])
+def test_the_floor_s_axes_have_plain_numbers_and_its_legend_is_beside_its_points(span):
+    from matplotlib.figure import Figure
+
+    amplitude = np.geomspace(*span, 50)
+    season = {"season_floor": np.full(50, np.mean(span)), "amplitude": amplitude}
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes, shown = figure.subplots(), np.ones(50, bool)
+    figures_floor._draw_ice(axes, season, shown, amplitude < np.mean(span))
+    figure.canvas.draw()
+    for axis in (axes.xaxis, axes.yaxis):
+        words = [tick.get_text() for tick in axis.get_ticklabels(which="both")]
+        words = [word for word in words if word]
+        assert words
+        assert all(float(word) > 0 for word in words)
+    assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1
 
 
 @pytest.fixture(scope="module")

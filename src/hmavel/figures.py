@@ -174,14 +174,22 @@ def _box_km(grid: Grid) -> tuple[float, float, float, float]:
     return (left * _KM, right * _KM, bottom * _KM, top * _KM)
 
 
-def _seen_km(heights: FloatArray, grid: Grid) -> tuple[float, float, float, float]:
-    """Return the box of the heights that are known: a map may reach beyond them."""
-    known = np.isfinite(heights)
-    rows, cols = (np.flatnonzero(known.any(axis=axis)) for axis in (1, 0))
-    if not rows.size:
-        return _box_km(grid)
-    part = grid.crop(int(rows[0]), int(cols[0]), int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1)
-    return _box_km(part)
+def _view_km(
+    grid: Grid, ice: BoolArray, shade: FloatArray, where: Grid
+) -> tuple[float, float, float, float]:
+    """Return the part of the map to show: no margin without relief, but all of the ice."""
+    # All of the ice; and what relief there is around it, not what its edge leaves bare.
+    boxes = [
+        _box_km(of.crop(rows[0], cols[0], rows[-1] + 1 - rows[0], cols[-1] + 1 - cols[0]))
+        for of, known in ((grid, ice), (where, np.isfinite(shade)))
+        if len(rows := np.flatnonzero(known.any(axis=1)))
+        and len(cols := np.flatnonzero(known.any(axis=0)))
+    ]
+    outer, whole = np.array(boxes or [_box_km(grid)]), _box_km(grid)
+    return (
+        max(float(outer[:, 0].min()), whole[0]), min(float(outer[:, 1].max()), whole[1]),
+        max(float(outer[:, 2].min()), whole[2]), min(float(outer[:, 3].max()), whole[3]),
+    )  # fmt: skip
 
 
 def _draw_map(
@@ -194,12 +202,15 @@ def _draw_map(
     series: list[Series],
     relief: tuple[FloatArray, Grid] | None,
 ) -> None:
+    left, right, low, high = _box_km(grid)
     if relief is not None:
         heights, where = relief
+        shade = hillshade(heights, where.pixel)
         axes.imshow(
-            hillshade(heights, where.pixel), extent=_box_km(where), cmap="gray", vmin=0.0,
-            vmax=1.05, interpolation="bilinear",
+            shade, extent=_box_km(where), cmap="gray", vmin=0.0, vmax=1.05,
+            interpolation="bilinear",
         )
+        left, right, low, high = _view_km(grid, ice, shade, where)
     speed = np.where(ice, np.hypot(vx, vy), np.nan)
     known = speed[np.isfinite(speed)]
     top = float(np.percentile(known, 99.5)) if known.size else 1.0
@@ -216,7 +227,6 @@ def _draw_map(
         axes.plot(*point, "o", markersize=9, color="white", markeredgecolor="black")
         axes.annotate(place.label, point, ha="center", va="center", fontsize=7, color="black")
     axes.set(aspect="equal", xlabel="easting, km", ylabel="northing, km")
-    left, right, low, high = _box_km(grid) if relief is None else _seen_km(*relief)
     axes.set(xlim=(left, right), ylim=(low, high))
     axes.ticklabel_format(style="plain", useOffset=False)
     figure.colorbar(image, ax=axes, shrink=0.8, extend="max", label="mean speed, m/yr")

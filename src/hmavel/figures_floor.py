@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     from hmavel._types import BoolArray, FloatArray
 
@@ -82,8 +83,6 @@ def _draw_ice(
     axes: Axes, season: Mapping[str, FloatArray], shown: BoolArray, below: BoolArray
 ) -> None:
     """Plot each cell's amplitude over its floor."""
-    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
-
     for which, colour, words in (
         (shown & below, _BELOW, "below"), (shown & ~below, _X, "above"),
     ):  # fmt: skip
@@ -95,16 +94,26 @@ def _draw_ice(
     ends = np.array(axes.get_xlim())
     axes.plot(ends, ends, "k-", lw=0.8)
     axes.set(xlabel="floor of the cell, m/yr", ylabel="amplitude on the ice, m/yr")
-    dense, wide = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0)
-    for axis, subs in ((axes.xaxis, dense), (axes.yaxis, wide)):
-        # plain numbers, not powers of ten: a decade is seldom wholly there
-        axis.set_major_locator(LogLocator(subs=subs))
-        axis.set_major_formatter(FormatStrFormatter("%g"))
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    # Plain numbers, 1-2-5 where the axis spans less than a decade or two: no "2x10^1".
+    for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        axis.set_major_locator(_one_two_five(*limits))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
-    # above the axes: the points may be anywhere
+    # Points are anywhere: the legend stands above them, outside.
     axes.legend(
-        fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False
-    )
+        fontsize=8, loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, frameon=False,
+        markerscale=2.0,
+    )  # fmt: skip
+
+
+def _one_two_five(low: float, high: float) -> LogLocator:
+    """Place ticks at 1, 2, 5, 10, ... where few decades are shown, else at the decades."""
+    from matplotlib.ticker import LogLocator as NewLocator
+
+    few = high < 100.0 * low
+    return NewLocator(base=10.0, subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=12)
 
 
 def _draw_ground(axes: Axes, record: Mapping[str, Any]) -> None:
