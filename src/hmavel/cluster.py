@@ -160,9 +160,17 @@ class _Session:
                 return False
             if task.future.status != "finished":
                 return True
-            coming, loop = self.client.gather(task.future, asynchronous=True), self.client.loop
-            task.answer = asyncio.run_coroutine_threadsafe(coming, loop.asyncio_loop)
+            task.answer = asyncio.run_coroutine_threadsafe(
+                self._fetch(task.future.key), self.client.loop.asyncio_loop
+            )
         return bool(task.answer.done())
+
+    async def _fetch(self, key: Any) -> Any:
+        """Fetch one answer alone: `Client.gather` asks for several at once, all or none."""
+        reply = await self.client.scheduler.gather(keys=[key])
+        if reply["status"] != "OK":
+            raise KeyError(f"{key}: {reply}")
+        return reply["data"][key]
 
     def _answer(self, task: _Task) -> Iterator[tuple[int, Any]]:
         if task.answer is None:  # the attempt itself does not raise: it was the worker
