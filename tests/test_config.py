@@ -159,3 +159,20 @@ def test_columns_of_an_inventory(tmp_path):
     assert config.load(again) == given
     with pytest.raises(ConfigError, match="columns"):
         config.from_dict({"glaciers": {"columns": {"area": "x"}}})
+
+
+def test_what_products_tell_has_no_folders_and_no_secrets(tmp_path):
+    given = config.from_dict(
+        {
+            "input": {"archive": ["scenes"]},
+            "scenes": {"stac": ["https://me:key@host/v1?token=t", "items.json"]},
+            "glaciers": {"inventory": str(tmp_path / "ice.gpkg")},
+        },
+        base=tmp_path,
+    )  # fmt: skip
+    told = config.product_options(given)
+    assert told["input"]["archive"] == ["scenes"]
+    assert told["scenes"]["stac"] == ["https://host/v1", "items.json"]
+    assert told["glaciers"]["inventory"] == "ice.gpkg"
+    assert told["input"]["dem"] is None
+    assert told["correlate"] == config.as_json(given)["correlate"]

@@ -160,6 +160,7 @@ def test_names_for_gdal_and_for_people(tmp_path):
     path = remote(url, retries=2, delay_s=0.5)
     assert address(path) == url
     assert shown(path) == "https://host/a%20b/x_B8.TIF"
+    assert shown(remote("https://me:secret@host/x.TIF?a=b")) == "https://host/x.TIF"
     assert file_name(path) == "x_B8.TIF"
     assert patience(path) == (2, 0.5)
     assert is_remote(path)

@@ -103,13 +103,20 @@ def file_name(path: Path) -> str:
     return PurePosixPath(urlsplit(address(path)).path).name if is_remote(path) else path.name
 
 
+def public(address: str) -> str:
+    """Return an address without what may be secret: user, query and fragment."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=host, query="", fragment=""))
+
+
 def shown(path: object) -> str:
-    """Return a path as people write it; an address without its query, which may be secret."""
+    """Return a path as people write it; an address as `public` has it."""
     if not isinstance(path, Path) or not is_virtual(path):
         return str(path)
     if (tar := tar_of(path)) is not None:
         return f"{tar[0]}/{tar[1]}"
-    return urlunsplit(urlsplit(address(path))._replace(query="", fragment=""))
+    return public(address(path))
 
 
 def _options(path: Path) -> dict[str, str]:

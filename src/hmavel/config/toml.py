@@ -6,10 +6,10 @@ import json
 from datetime import date
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 from hmavel.config.option import is_even
 from hmavel.config.whole import Config
+from hmavel.vsi import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,8 +60,7 @@ def _placeless(value: Any, plain: Any) -> Any:
     if isinstance(value, PurePath):
         return value.name
     if isinstance(value, str) and "://" in value:
-        parts = urlsplit(value)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return public(value)
     if isinstance(value, str) and PurePath(value).is_absolute():
         return PurePath(value).name
     return plain
