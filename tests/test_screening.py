@@ -10,11 +10,23 @@ import pytest
 from products import CORNER, product_id, write_product
 from shapely.geometry import box
 
-from hmavel import glaciers, mask, qa, simulate
+from hmavel import glaciers, mask, qa, screening, simulate
+from hmavel.classes import Thresholds
+from hmavel.errors import ReadError
 from hmavel.landsat import open_scene
 from hmavel.polygons import rasterize
 from hmavel.scene_bands import read_qa
-from hmavel.screening import Decision, Limits, decisions_table, judge, screen, screen_all
+from hmavel.screening import (
+    Decision,
+    Limits,
+    Place,
+    decisions_table,
+    judge,
+    screen,
+    screen_all,
+    screen_together,
+)
+from hmavel.seen import ImageWindow
 
 SHAPE = (60, 70)  # of 30 m pixels: 1.8 km x 2.1 km
 ICE = (0.52, 0.50, 0.46, 0.33, 0.04, 0.03)
@@ -145,11 +157,60 @@ def test_broken_scene_is_recorded_and_the_others_judged(tmp_path):
     scenes = [make(tmp_path, name=name) for name in names]
     band = scenes[1].bands["B6"]
     band.write_bytes(band.read_bytes()[:100])
-    got, _ = screen_all(scenes, GLACIER, NEAR)
+    got = screen_all(scenes, GLACIER, NEAR)
     assert [d.accepted for d in got] == [True, False, True]
     assert [d.failed for d in got] == [False, True, False]
     assert got[1].reason.startswith("unreadable: ")
     assert "B6" in got[1].reason
+
+
+#: Two halves of the ice, one place beyond the image.
+PARTS = (glacier(outline(20, 20, 20, 10), "a"), glacier(outline(20, 36, 20, 14), "b"),
+         glacier(outline(20, 900, 5, 5), "c"))  # fmt: skip
+
+
+def together(scene, image=None):
+    places = [Place(part, NEAR, image=image) for part in PARTS]
+    return screen_together(scene, places, NEAR, Thresholds()), places
+
+
+def test_a_scene_read_once_for_two_glaciers(tmp_path):
+    scene = make(tmp_path, bands=bands(cloudy=6), qa=np.full(SHAPE, 21824))
+    got, _ = together(scene)
+    assert got == [screen(scene, part, NEAR) for part in PARTS]
+    assert [d.accepted for d in got] == [False, True, False]
+    assert [d.reason for d in got][::2] == ["cloud 0.70 > 0.30", "outside"]
+
+
+def test_what_is_seen_together_is_what_each_sees(tmp_path):
+    scene = make(tmp_path, bands=bands(cloudy=2), qa=np.full(SHAPE, 21824))
+    image = ImageWindow(step=8, reach=16, margin_m=300)
+    _, places = together(scene, image)
+    for part, place in zip(PARTS, places, strict=True):
+        alone = Place(part, NEAR, image=image)
+        screen_together(scene, [alone], NEAR, Thresholds())
+        assert place.seen.keys() == alone.seen.keys()
+        for key, found in alone.seen.items():
+            assert place.seen[key].grid == found.grid
+            assert np.array_equal(place.seen[key].unusable, found.unusable)
+            assert np.array_equal(place.seen[key].clear, found.clear)
+    assert [len(place.seen) for place in places] == [1, 1, 0]
+
+
+def test_damage_under_one_glacier_does_not_cost_the_other(tmp_path, monkeypatch):
+    scene = make(tmp_path)
+    read = screening.classify
+
+    def spoilt(scene, window, thresholds):
+        left, _, right, _ = window.bounds
+        if left < CORNER[0] + 30 * 12 < right:
+            raise ReadError("read", "B6.TIF", expected="pixels", got="none", hint="fetch it")
+        return read(scene, window, thresholds)
+
+    monkeypatch.setattr(screening, "classify", spoilt)
+    got, _ = together(scene)
+    assert [d.failed for d in got] == [True, False, False]
+    assert [d.accepted for d in got] == [False, True, False]
 
 
 def test_band8_alone_says_so(tmp_path):
@@ -172,7 +233,7 @@ def test_judge_never_takes_what_was_not_measured():
 
 
 def test_table(tmp_path):
-    table = decisions_table(screen_all([make(tmp_path)], GLACIER, NEAR)[0])
+    table = decisions_table(screen_all([make(tmp_path)], GLACIER, NEAR))
     assert list(table["accepted"]) == [True]
     assert list(table["bare_fraction"]) == [1.0]
     assert list(decisions_table([]).columns) == list(table.columns)

@@ -15,7 +15,7 @@ from hmavel.classes import Thresholds
 from hmavel.glacier_pairs import open_stack
 from hmavel.landsat import open_scene
 from hmavel.lattice import around_both
-from hmavel.screening import screen_all
+from hmavel.screening import Limits, Place, screen_together
 
 NAMES = ("B2", "B3", "B4", "B5", "B6", "B7")
 #: Reflectances of snow, cloud, ice, rock and a lake, Bands 2-7; QA_PIXEL of clear ground,
@@ -159,6 +159,7 @@ def test_nothing_is_left_after_a_run(finished):
 def test_without_an_image_nothing_is_seen(planned):
     _, glacier, _ = planned
     row = type("Row", (), {"id": "x", "geometry": glacier.site.outline})()
-    decisions, found = screen_all(glacier.scenes, row)
-    assert len(decisions) == len(glacier.scenes)
-    assert found == {}
+    place = Place(row, Limits())
+    made = [screen_together(s, [place], Limits(), Thresholds()) for s in glacier.scenes]
+    assert any(decision.accepted for (decision,) in made)
+    assert place.seen == {}

@@ -9,9 +9,11 @@ import numpy as np
 
 from hmavel import __version__, parallel, state
 from hmavel.config import as_json
+from hmavel.mask import farthest_m
 from hmavel.outline_grid import neighbours
 from hmavel.parallel import Failure
-from hmavel.screening import Decision, screen_all
+from hmavel.parties import close_together
+from hmavel.screening import Decision, Place, screen_together
 from hmavel.seen import ImageWindow, write_seen
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 #: Scene id -> what was decided about it, for one glacier.
 Found = dict[str, tuple["Scene", Decision]]
 
-#: Scenes that one task screens: the outline is drawn once for them.
+#: Scenes that one task screens: the outlines are drawn once for them.
 _CHUNK = 12
 
 
@@ -71,13 +73,15 @@ class _Glacier(NamedTuple):
 
     id: str
     geometry: BaseGeometry
+    near: GeoDataFrame  #: glaciers whose ice may be within sight
+    made_with: str  #: fingerprint of the options
 
 
 class _Task(NamedTuple):
-    glacier: _Glacier
-    near: GeoDataFrame  #: glaciers whose ice may be within sight
-    scenes: list[Scene]
-    made_with: str  #: fingerprint of the options
+    """Scenes, and the glaciers close together that each is to be decided on for."""
+
+    glaciers: list[_Glacier]
+    visits: list[tuple[Scene, list[int]]]
     seen: Path | None  #: folder for what matching will ask for
 
 
@@ -87,44 +91,54 @@ def screen_scenes(
 ) -> tuple[dict[str, Found], list[Failure]]:
     """Decide on every scene that reaches a glacier: glacier id -> scene id -> decision.
 
-    What is seen of the new ones that are accepted is kept below ``seen``, a folder for each
-    glacier (see ``seen.py``).
+    Each scene is read once for the glaciers that lie close together. What is seen of the new
+    ones that are accepted is kept below ``seen``, a folder for each glacier (see ``seen.py``).
     """
     decisions: dict[str, Found] = {}
-    tasks: list[_Task] = []
+    glaciers: list[_Glacier] = []
+    new: list[list[Scene]] = []
     limits = config.screening.limits(config.glaciers)
+    reach_m = limits.gap_m + limits.ground_m
     for glacier in chosen.itertuples():
-        decisions[glacier.id], new, made_with = known_scenes(glacier, catalogue, config)
-        if not new:
-            continue
-        one = _Glacier(str(glacier.id), glacier.geometry)
-        near = neighbours(one.geometry, inventory, reach_m=limits.gap_m + limits.ground_m)
-        tasks += [
-            _Task(one, near, new[i : i + _CHUNK], made_with, seen and seen / one.id)
-            for i in range(0, len(new), _CHUNK)
-        ]
+        decisions[glacier.id], scenes, made_with = known_scenes(glacier, catalogue, config)
+        if scenes:
+            near = neighbours(glacier.geometry, inventory, reach_m=reach_m)
+            glaciers.append(_Glacier(str(glacier.id), glacier.geometry, near, made_with))
+            new.append(scenes)
+    thresholds = config.mask.thresholds()
+    parties = close_together(
+        [glacier.geometry.bounds for glacier in glaciers], reach_m + farthest_m(thresholds)
+    )
+    tasks = [
+        _Task([glaciers[i] for i in party], visits[k : k + _CHUNK], seen)
+        for party in parties
+        for visits in [_visits([new[i] for i in party])]
+        for k in range(0, len(visits), _CHUNK)
+    ]
 
-    def keep(task: _Task, made: list[Decision]) -> None:
-        catalogue.decide(task.glacier.id, task.made_with, made)
+    def keep(task: _Task, made: list[list[Decision]]) -> None:
+        for glacier, some in zip(task.glaciers, made, strict=True):
+            catalogue.decide(glacier.id, glacier.made_with, some)
 
     results = parallel.map(
         partial(
-            _decide, limits=limits, thresholds=config.mask.thresholds(),
+            _decide, limits=limits, thresholds=thresholds,
             image=ImageWindow(
                 config.correlate.step, config.correlate.margin, config.glaciers.margin_m
             ),
         ),
         tasks, jobs=jobs,
         label="parts of the archive screened", workers="processes", keep=keep,
-        name=lambda task: f"screening of {task.glacier.id}",
+        name=lambda task: "screening of " + ", ".join(one.id for one in task.glaciers),
     )
     failures = []
     for task, result in zip(tasks, results, strict=True):
         if isinstance(result, Failure):
             failures.append(result)
             continue
-        for scene, decision in zip(task.scenes, result, strict=True):
-            decisions[task.glacier.id][scene.id] = scene, decision
+        scene_of = {scene.id: scene for scene, _ in task.visits}
+        for glacier, made in zip(task.glaciers, result, strict=True):
+            decisions[glacier.id] |= {d.scene_id: (scene_of[d.scene_id], d) for d in made}
     failures += [
         Failure(f"scene {decision.scene_id} for {name}", decision.reason, "ReadError")
         for name, found in decisions.items()
@@ -134,17 +148,31 @@ def screen_scenes(
     return decisions, failures
 
 
+def _visits(scenes: Sequence[Sequence[Scene]]) -> list[tuple[Scene, list[int]]]:
+    """Turn the scenes of each glacier into the glaciers of each scene, in order of time."""
+    wanted_by: dict[str, tuple[Scene, list[int]]] = {}
+    for i, some in enumerate(scenes):
+        for scene in some:
+            wanted_by.setdefault(scene.id, (scene, []))[1].append(i)
+    return sorted(wanted_by.values(), key=lambda visit: (visit[0].time, visit[0].id))
+
+
 def _decide(
     task: _Task, *, limits: Limits, thresholds: Thresholds, image: ImageWindow
-) -> list[Decision]:
-    """Screen some scenes."""
-    decisions, seen = screen_all(
-        task.scenes, task.glacier, limits, thresholds, others=task.near,
-        image=None if task.seen is None else image,
-    )
+) -> list[list[Decision]]:
+    """Screen some scenes; return what was decided for each glacier."""
+    keeps = None if task.seen is None else image
+    places = [Place(one, limits, one.near, keeps) for one in task.glaciers]
+    made: list[list[Decision]] = [[] for _ in places]
+    for scene, asking in task.visits:
+        some = [places[i] for i in asking]
+        decided = screen_together(scene, some, limits, thresholds)
+        for i, decision in zip(asking, decided, strict=True):
+            made[i].append(decision)
     if task.seen is not None:
-        write_seen(task.seen, seen)
-    return decisions
+        for place in places:
+            write_seen(task.seen / place.id, place.seen)
+    return made
 
 
 def _fingerprint(glacier: Any, config: Config) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -61,6 +61,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+#: Pixels of all bands but Band 8, metres.
+_PIXEL_M = 30.0
 #: Landsat-8/9's usual coefficients with the sun at 45 degrees, for a Band 8 without MTL.
 _NOMINAL = (2.0e-5 / math.sin(math.pi / 4), -0.1 / math.sin(math.pi / 4))
 
@@ -151,23 +153,23 @@ def _classify(
         return mask, mask.cloud
     lattice = scene_grid(scene, "B6" if spectral else "QA_PIXEL")
     reach = replace(t, cloud_buffer_m=wide_m)
-    area, inside, qa = _qa_area(scene, lattice, window, reach, spectral)
-    radsat = read_radsat(scene, area)[0] if "QA_RADSAT" in scene.bands else None
+    area, qa = _qa_area(scene, lattice, window, reach, spectral)
+    radsat = read_radsat(scene, area.read)[0] if "QA_RADSAT" in scene.bands else None
     if spectral:
-        bands = {name: reflectance(scene, name, area)[0] for name in SPECTRAL_BANDS}
-        classes = spectral_classes(bands, qa, radsat, pixel_m=area.pixel, thresholds=t)
+        bands = {name: reflectance(scene, name, area.read)[0] for name in SPECTRAL_BANDS}
+        classes = spectral_classes(bands, qa, radsat, pixel_m=lattice.pixel, thresholds=t)
         source = "albedo" if qa is None else "albedo+qa"
     else:
         assert qa is not None
         classes, source = qa_classes(qa, radsat), "qa"
-    found = _scene_mask(area, inside, classes, source)
+    found = _scene_mask(area, classes, source)
     cloud = found.cloud
     if classes.core is not None and wide_m != t.cloud_buffer_m:
-        cloud = widened(classes.core, wide_m / area.pixel)[inside] & found.valid
+        cloud = area.of(widened(classes.core, wide_m / lattice.pixel)) & found.valid
     if qa is None:
         return found, cloud
     alone = bits.has(qa, "cloud", "cirrus", "dilated") & ~bits.has(qa, "fill")
-    return replace(found, qa_cloud=alone[inside]), cloud
+    return replace(found, qa_cloud=area.of(alone)), cloud
 
 
 def bare_ground(
@@ -224,74 +226,112 @@ def _has_spectrum(scene: Scene) -> bool:
     return lit and all(name in scene.bands and name in known for name in SPECTRAL_BANDS)
 
 
+class _Area(NamedTuple):
+    """What is read, and where what was asked for begins in it (it may lie partly outside)."""
+
+    read: Grid
+    row: int
+    col: int
+    wanted: Grid
+
+    @classmethod
+    def around(cls, lattice: Grid, window: Grid | None, margin: int) -> _Area:
+        """Return the pixels of a window and so many more on every side; None: all there are."""
+        if window is None:
+            return cls(lattice, 0, 0, lattice)
+        read = covering_window(lattice, window, margin=margin)
+        rows, cols = read.shape
+        inside = read.crop(margin, margin, rows - 2 * margin, cols - 2 * margin)
+        return cls(read, margin, margin, inside)
+
+    def cut(self, rows: slice, cols: slice) -> _Area:
+        """Read less of it."""
+        shape = rows.stop - rows.start, cols.stop - cols.start
+        read = self.read.crop(rows.start, cols.start, *shape)
+        return _Area(read, self.row - rows.start, self.col - cols.start, self.wanted)
+
+    def of(self, mask: BoolArray) -> BoolArray:
+        """Return what was asked for of a mask of what was read, False where nothing was."""
+        rows, cols = self.wanted.shape
+        some = (slice(max(self.row, 0), max(self.row + rows, 0)),
+                slice(max(self.col, 0), max(self.col + cols, 0)))  # fmt: skip
+        part = mask[some]
+        if part.shape == (rows, cols):
+            return part
+        whole = np.zeros((rows, cols), bool)
+        top, left = max(-self.row, 0), max(-self.col, 0)
+        whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+        return whole
+
+
 def _qa_area(
     scene: Scene, lattice: Grid, window: Grid | None, t: Thresholds, spectral: bool
-) -> tuple[Grid, tuple[slice, slice], NDArray[Any] | None]:
-    """Return what to read, the part of it that was asked for, and QA_PIXEL over it.
+) -> tuple[_Area, NDArray[Any] | None]:
+    """Return what to read, and QA_PIXEL over it.
 
     What clumps and widening can see beyond the window is read too, and cut off at the end.
     Veils reach far, but where there is QA_PIXEL they begin at its cirrus: without any in
-    reach, half as many pixels of the other bands do.
+    reach, half as many pixels of the other bands do. Nor is anything but fill to be read.
     """
     if "QA_PIXEL" not in scene.bands:
-        return *_area(lattice, window, _margin(lattice, t, t.veil_m)), None
+        return _Area.around(lattice, window, _margin(lattice.pixel, t, t.veil_m)), None
     far = max(t.veil_m, t.far_veil_m, t.shade_m)
-    margin = _margin(lattice, t, far) if spectral else 0
-    area, inside = _area(lattice, window, margin)
-    qa = read_qa(scene, area)[0]
-    less = _margin(lattice, t, t.shade_m)
-    if window is None or less >= margin or bits.has(qa, "cirrus").any():
-        return area, inside, qa
-    cut, (rows, cols) = margin - less, qa.shape
-    part = slice(cut, rows - cut), slice(cut, cols - cut)
-    return *_area(lattice, window, less), qa[part]
+    margin = _margin(lattice.pixel, t, far) if spectral else 0
+    area = _Area.around(lattice, window, margin)
+    qa = read_qa(scene, area.read)[0]
+    less = _margin(lattice.pixel, t, t.shade_m)
+    if window is not None and less < margin and not bits.has(qa, "cirrus").any():
+        rows, cols = (slice(margin - less, side - margin + less) for side in qa.shape)
+        area, qa = area.cut(rows, cols), qa[rows, cols]
+    rows, cols = _extent(~bits.has(qa, "fill"))
+    return area.cut(rows, cols), qa[rows, cols]
 
 
-def _margin(lattice: Grid, t: Thresholds, far_m: float) -> int:
+def _extent(mask: BoolArray) -> tuple[slice, slice]:
+    """Return the rows and columns from the mask's first to its last; the first if empty."""
+    found = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, cols = (slice(at[0], at[-1] + 1) if len(at) else slice(0, 1) for at in found)
+    return rows, cols
+
+
+def _margin(pixel_m: float, t: Thresholds, far_m: float) -> int:
     """Pixels beyond a window that have a say in it, where widening goes ``far_m`` metres."""
-    far = (t.cloud_buffer_m + far_m) / lattice.pixel + REACH + ENVELOPE
+    far = (t.cloud_buffer_m + far_m) / pixel_m + REACH + ENVELOPE
     return math.ceil(far) + t.cloud_min_pixels + 4
 
 
-def _area(lattice: Grid, window: Grid | None, margin: int) -> tuple[Grid, tuple[slice, slice]]:
-    """Return what to read, and the part of it that was asked for."""
-    if window is None:
-        return lattice, (slice(None), slice(None))
-    area = covering_window(lattice, window, margin=margin)
-    rows, cols = area.shape
-    return area, (slice(margin, rows - margin), slice(margin, cols - margin))
+def farthest_m(thresholds: Thresholds) -> float:
+    """Return the distance, metres, from which pixels may have a say in a 30 m pixel."""
+    t = thresholds
+    return _PIXEL_M * _margin(_PIXEL_M, t, max(t.veil_m, t.far_veil_m, t.shade_m))
 
 
 def _classify_b8(scene: Scene, window: Grid | None, t: Thresholds) -> SceneMask:
     log.info("mask %s: no 30 m bands and no QA_PIXEL; Band 8 alone decides", scene.id)
-    area, inside = _area(scene.grid, window, SIDE // 2 * 2 + WIDEN_B8)
-    b8, _ = read_b8(scene, area)
+    area = _Area.around(scene.grid, window, SIDE // 2 * 2 + WIDEN_B8)
+    b8, _ = read_b8(scene, area.read)
     if "B8" in (scene.reflectance or {}):
-        rho = reflectance(scene, "B8", area)[0]
-    elif read_dn(scene, "B8", area.crop(0, 0, 1, 1))[0].dtype == np.uint16:
+        rho = reflectance(scene, "B8", area.read)[0]
+    elif read_dn(scene, "B8", area.read.crop(0, 0, 1, 1))[0].dtype == np.uint16:
         rho = (b8 * _NOMINAL[0] + _NOMINAL[1]).astype(np.float32)
     else:
         valid = np.isfinite(b8)
         nothing = np.zeros(valid.shape, bool)
         classes = Classes(valid, nothing, nothing, nothing, nothing, nothing)
-        return _scene_mask(area, inside, classes, "none")
+        return _scene_mask(area, classes, "none")
     classes = texture_classes(rho, thresholds=t)
     classes = replace(classes, saturated=np.asarray(b8 == SATURATED))
-    return _scene_mask(area, inside, classes, "texture")
+    return _scene_mask(area, classes, "texture")
 
 
-def _scene_mask(
-    area: Grid, inside: tuple[slice, slice], classes: Classes, source: str
-) -> SceneMask:
-    start_row, start_col = inside[0].start or 0, inside[1].start or 0
-    valid = classes.valid[inside]
+def _scene_mask(area: _Area, classes: Classes, source: str) -> SceneMask:
     return SceneMask(
-        grid=area.crop(start_row, start_col, *valid.shape),
-        valid=valid,
-        cloud=classes.cloud[inside],
-        shadow=classes.shadow[inside],
-        snow=classes.snow[inside],
-        water=classes.water[inside],
-        saturated=classes.saturated[inside],
+        grid=area.wanted,
+        valid=area.of(classes.valid),
+        cloud=area.of(classes.cloud),
+        shadow=area.of(classes.shadow),
+        snow=area.of(classes.snow),
+        water=area.of(classes.water),
+        saturated=area.of(classes.saturated),
         source=source,
     )

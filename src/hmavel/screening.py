@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from hmavel.lattice import around_both
 from hmavel.mask import classify, classify_twice, clear_ground, part_of
 from hmavel.outline_grid import glacier_grid, surroundings
 from hmavel.polygons import rasterize
+from hmavel.scene_files import scene_error
 from hmavel.seen import ImageWindow, Seen, key_of
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ def screen(
         Never an exception for what is wrong with the scene: an outline outside the image is
         rejected as "outside", a damaged file as "unreadable" with ``failed`` set.
     """
-    return screen_all([scene], glacier, limits, thresholds, others=others)[0][0]
+    return screen_all([scene], glacier, limits, thresholds, others=others)[0]
 
 
 def screen_all(
@@ -108,20 +110,37 @@ def screen_all(
     thresholds: Thresholds | None = None,
     *,
     others: gpd.GeoDataFrame | None = None,
-    image: ImageWindow | None = None,
-) -> tuple[list[Decision], dict[str, Seen]]:
-    """Decide on many scenes for one glacier: `screen`, with the outline drawn once.
+) -> list[Decision]:
+    """Decide on many scenes for one glacier: `screen`, with the outline drawn once."""
+    limits, thresholds = limits or Limits(), thresholds or Thresholds()
+    place = Place(glacier, limits, others)
+    return [screen_together(scene, [place], limits, thresholds)[0] for scene in scenes]
+
+
+def screen_together(
+    scene: Scene, places: Sequence[Place], limits: Limits, thresholds: Thresholds
+) -> list[Decision]:
+    """Decide on a scene for places that lie close together, and read it once for all of them.
 
     Returns
     -------
-    (list of Decision, dict)
-        With ``image`` the classes of the accepted scenes over it come too, by ``seen.key_of``:
-        they are told in one with those that decide.
+    list of Decision
+        Of each place, as `screen` makes it. What matching will ask for of an accepted scene
+        is added to the ``seen`` of a place that has an image.
     """
-    limits, thresholds = limits or Limits(), thresholds or Thresholds()
-    place = _Place(glacier, limits, others, image)
-    seen: dict[str, Seen] = {}
-    return [_decide(scene, place, limits, thresholds, seen) for scene in scenes], seen
+    west, south, east, north = transform_bounds(scene.grid.crs, "EPSG:4326", *scene.grid.bounds)
+    extent = box(west, south, east, north)
+    inside = [place for place in places if place.outline.intersects(extent)]
+    shared = None
+    if len(inside) > 1:
+        # What is damaged for one of them may be whole for another: each will see for itself.
+        with contextlib.suppress(HmavelError):
+            shared = _classes(scene, inside, thresholds)
+    return [
+        _decide(scene, place, limits, thresholds, shared) if place in inside
+        else Decision(scene.id, place.id, accepted=False, reason="outside")
+        for place in places
+    ]  # fmt: skip
 
 
 def decisions_table(decisions: Iterable[Decision]) -> pd.DataFrame:
@@ -130,13 +149,23 @@ def decisions_table(decisions: Iterable[Decision]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[f.name for f in fields(Decision)]).round(4)
 
 
-class _Place:
-    """A glacier's outline and surroundings, drawn on each grid that is asked for, once."""
+class Place:
+    """A glacier's outline and surroundings, drawn on each grid that is asked for, once.
+
+    Parameters
+    ----------
+    glacier, limits, others
+        As for `screen`.
+    image
+        The pixels that will be matched, where what is seen of them is wanted as well.
+    """
 
     def __init__(
-        self, glacier: Any, limits: Limits, others: gpd.GeoDataFrame | None,
-        image: ImageWindow | None,
+        self, glacier: Any, limits: Limits, others: gpd.GeoDataFrame | None = None,
+        image: ImageWindow | None = None,
     ) -> None:  # fmt: skip
+        #: classes of the accepted scenes over the image, by ``seen.key_of``
+        self.seen: dict[str, Seen] = {}
         bare = isinstance(glacier, BaseGeometry)
         self.id = "" if bare else str(glacier.id)
         self.outline: BaseGeometry = glacier if bare else glacier.geometry
@@ -172,19 +201,42 @@ class _Place:
         return self._drawn[grid]
 
 
-def _decide(
-    scene: Scene, place: _Place, limits: Limits, thresholds: Thresholds, seen: dict[str, Seen]
-) -> Decision:
-    no = Decision(scene.id, place.id, accepted=False, reason="outside")
-    west, south, east, north = transform_bounds(scene.grid.crs, "EPSG:4326", *scene.grid.bounds)
-    if not place.outline.intersects(box(west, south, east, north)):
-        return no
+class _Classes(NamedTuple):
+    """A scene's classes over some places."""
+
+    to_decide: SceneMask
+    to_match: SceneMask | None  #: cloud widened as matching wants it; None where none asks
+
+
+def _classes(scene: Scene, places: Sequence[Place], thresholds: Thresholds) -> _Classes:
+    windows, images = zip(*(place.windows(_epsg(scene)) for place in places), strict=True)
+    asked = [image for image in images if image is not None]
+    around = reduce(around_both, [*windows, *asked])
+    # The share of cloud is wanted, not of cloud and the margin that matching keeps from it.
+    margin = min(thresholds.cloud_buffer_m, _PIXEL_M)
+    if asked:
+        return _Classes(*classify_twice(scene, around, thresholds, margin))
+    return _Classes(classify(scene, around, replace(thresholds, cloud_buffer_m=margin)), None)
+
+
+def _epsg(scene: Scene) -> int:
     epsg = scene.grid.crs.to_epsg()
     if epsg is None:
-        return replace(no, failed=True, reason="unreadable: a CRS without EPSG code")
+        raise scene_error(
+            scene.path, "a CRS with an EPSG code", "one without", "warp it to its UTM zone"
+        )
+    return int(epsg)
+
+
+def _decide(
+    scene: Scene, place: Place, limits: Limits, thresholds: Thresholds, shared: _Classes | None
+) -> Decision:
+    """Decide by classes over this place and others, or over this place alone."""
+    no = Decision(scene.id, place.id, accepted=False, reason="outside")
     try:
-        window, image = place.windows(int(epsg))
-        mask, to_match = _masks(scene, window, image, thresholds)
+        classes = shared or _classes(scene, [place], thresholds)
+        window, image = place.windows(_epsg(scene))
+        mask = part_of(classes.to_decide, window)
         ice, ground = place.draw(mask.grid)
     except HmavelError as error:
         log.warning("screening %s %s: %s", place.id, scene.id, error)
@@ -208,22 +260,11 @@ def _decide(
         bare_fraction=_share(clear_ground(mask), ground),
     )
     reason = judge(found, limits)
-    if not reason and to_match is not None and image is not None:
+    if not reason and image is not None and classes.to_match is not None:
         with contextlib.suppress(OSError):  # a file that has just gone: matching will say so
-            seen[key_of(scene, image, thresholds)] = Seen.of(to_match)
+            to_match = part_of(classes.to_match, image)
+            place.seen[key_of(scene, image, thresholds)] = Seen.of(to_match)
     return replace(found, accepted=not reason, reason=reason)
-
-
-def _masks(
-    scene: Scene, window: Grid, image: Grid | None, thresholds: Thresholds
-) -> tuple[SceneMask, SceneMask | None]:
-    """Return the classes that decide, over ``window``, and those to match by (``image``)."""
-    # The share of cloud is wanted, not of cloud and the margin that matching keeps from it.
-    margin = min(thresholds.cloud_buffer_m, _PIXEL_M)
-    if image is None:
-        return classify(scene, window, replace(thresholds, cloud_buffer_m=margin)), None
-    both = classify_twice(scene, around_both(window, image), thresholds, margin)
-    return part_of(both[0], window), part_of(both[1], image)
 
 
 def judge(found: Decision, limits: Limits) -> str:
