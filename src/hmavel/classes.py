@@ -316,28 +316,40 @@ def _believed(cloud: BoolArray, wrong: BoolArray, trust: float) -> BoolArray:
 
 def _count_around(mask: BoolArray, reach: int) -> ByteArray:
     """Count the mask's pixels in the square of ``reach`` <= 7 around each, none beyond."""
-    count = mask.astype(np.uint8)
-    for _ in range(2):
-        count = _over_window(count, reach, np.add, 0).T
-    return count
+    return _over_square(mask.view(np.uint8), reach, np.add, 0)
 
 
-def _over_window(
+def _over_square(
     values: NDArray[Any], reach: int, together: Callable[..., NDArray[Any]], outside: float
 ) -> NDArray[Any]:
-    """Take the sum, or the like, of the ``reach`` rows on both sides of each and its own.
+    """Take the sum, or the like, of the square of ``reach`` pixels around each.
 
-    Of two rows, then four, and so on: a few passes, whatever the reach.
+    Of two rows, then four, and so on: a few passes, whatever the reach; then of columns.
     """
-    padded = np.pad(values, ((reach, reach), (0, 0)), constant_values=outside)
-    rows, side = len(values), 2 * reach + 1
+    rows, cols = values.shape
+    shape, inside = (rows + 2 * reach, cols + 2 * reach), slice(reach, -reach)
+    padded = np.full(shape, outside, values.dtype)
+    padded[inside, inside] = values
+    return _over_line(_over_line(padded, rows, reach, together, 0), cols, reach, together, 1)
+
+
+def _over_line(
+    padded: NDArray[Any], length: int, reach: int, together: Callable[..., NDArray[Any]],
+    axis: int,
+) -> NDArray[Any]:
+    """Take the sum, or the like, of ``2 * reach + 1`` pixels in a line from each on."""
+    side = 2 * reach + 1
     found, done, power = None, 0, 1
-    while power <= side:  # ``padded`` holds what ``power`` rows from each on make
+
+    def cut(first: int, last: int | None) -> NDArray[Any]:
+        return padded[first:last] if axis == 0 else padded[:, first:last]
+
+    while power <= side:  # ``padded`` holds what ``power`` pixels from each on make
         if side & power:
-            part = padded[done : done + rows]
+            part = cut(done, done + length)
             found = part.copy() if found is None else together(found, part, out=found)
             done += power
-        padded = together(padded[:-power], padded[power:])
+        padded = together(cut(0, -power), cut(power, None))
         power *= 2
     assert found is not None
     return found
@@ -354,8 +366,7 @@ def _far_veil(
     if not near.any():
         return near
     best = np.where(bright_snow, index, np.float32(-1.0))
-    for _ in range(2):
-        best = _over_window(best, ENVELOPE // 2, np.maximum, -1.0).T
+    best = _over_square(best, ENVELOPE // 2, np.maximum, -1.0)
     return np.asarray(near & bright_snow & (best < t.far_veil_ndsi))
 
 

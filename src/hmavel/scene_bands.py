@@ -177,7 +177,7 @@ def _read_float(scene: Scene, band: str, window: Grid | None) -> tuple[FloatArra
         raw, grid = reader.read(_index(reader, band), window=window, fill=outside)
         nodata = reader.nodata
     array = raw.astype(np.float32)
-    array[_missing(raw, nodata)] = np.nan
+    np.copyto(array, np.nan, where=_missing(raw, nodata))
     return array, grid
 
 
