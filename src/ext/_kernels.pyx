@@ -4,6 +4,7 @@
 Decides nothing: shapes, defaults and ranges are settled by the callers in ``hmavel``.
 """
 
+from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t, uintptr_t
 
 cimport hmk
@@ -69,19 +70,52 @@ def fill_isolated(float[:, ::1] image):
     return <int>status
 
 
-def core_sums(const double[:, ::1] p, double x, double y, double sigma_x, double sigma_y,
-              double disc, double ring_low, double ring_high):
-    """Sum over a scatter (2, n) near a centre; see ``hmk_core.h``.
-
-    Return the points in the disc and in the ring, the sums, the sums of squares.
-    """
-    cdef double[2] centre = [x, y]
-    cdef double[2] sigma = [sigma_x, sigma_y]
-    cdef double[2] ring = [ring_low, ring_high]
-    cdef hmk.hmk_core_sums s
+def middle(const double[::1] x, double[::1] scratch):
+    """Return the median and the median distance to it; see ``hmk_middle.h``."""
+    cdef double median, deviation
     with nogil:
-        s = hmk.hmk_core(&p[0, 0], &p[1, 0], p.shape[1], centre, sigma, disc, ring)
-    return s.disc, s.ring, s.sum[0], s.sum[1], s.square[0], s.square[1]
+        hmk.hmk_middle(&x[0], x.shape[0], &scratch[0], &median, &deviation)
+    return median, deviation
+
+
+def core(const double[:, ::1] p, double[::1] scratch, double disc, double ring_low,
+         double ring_high, double deviation, double within, const double[::1] moment,
+         const double[::1] sigma):
+    """Measure the core of a scatter (2, n); see ``hmk_core.h``.
+
+    Return the centre, sigma (two each) and the share.
+    """
+    cdef hmk.hmk_core_options opt
+    opt.disc, opt.deviation, opt.within = disc, deviation, within
+    opt.ring[0], opt.ring[1] = ring_low, ring_high
+    opt.moment, opt.sigma, opt.entries = &moment[0], &sigma[0], moment.shape[0]
+    cdef hmk.hmk_core_result found
+    with nogil:
+        found = hmk.hmk_core(&p[0, 0], &p[1, 0], p.shape[1], &opt, &scratch[0])
+    return found.centre[0], found.centre[1], found.sigma[0], found.sigma[1], found.share
+
+
+def robust_fit(const double[:, ::1] x, const double[:, ::1] y, const double[::1] sigma,
+               double cutoff, double pull, double resting, int rounds,
+               double[:, ::1] residual, double[:, ::1] beta, double[::1] weight,
+               double[:, ::1] inverse):
+    """Improve a fit in place; see ``hmk_robust.h``. Return whether any node has a weight."""
+    cdef hmk.hmk_robust_model model
+    model.x, model.y, model.sigma = &x[0, 0], &y[0, 0], &sigma[0]
+    model.count, model.terms = x.shape[0], <int>x.shape[1]
+    model.cutoff, model.pull = cutoff, pull
+    cdef bint found
+    with nogil:
+        found = hmk.hmk_robust_fit(&model, resting, rounds, &residual[0, 0], &beta[0, 0],
+                                   &weight[0], &inverse[0, 0])
+    return found
+
+
+def variogram(const double[:, :, ::1] field, Py_ssize_t least, double[:, ::1] out):
+    """Fill ``out`` (2, lags), along rows and columns; see ``hmk_variogram.h``."""
+    with nogil:
+        hmk.hmk_variogram(&field[0, 0, 0], field.shape[0], field.shape[1], out.shape[1], least,
+                          &out[0, 0])
 
 
 def status_count():

@@ -107,15 +107,47 @@ cdef extern from "hmk_isolated.h" nogil:
     hmk_status hmk_fill_isolated(float *image, ptrdiff_t rows, ptrdiff_t cols)
 
 
+cdef extern from "hmk_middle.h" nogil:
+    void hmk_middle(const double *x, ptrdiff_t count, double *scratch, double *middle,
+                    double *deviation)
+
+
 cdef extern from "hmk_core.h" nogil:
-    ctypedef struct hmk_core_sums:
-        ptrdiff_t disc
-        ptrdiff_t ring
-        double sum[2]
-        double square[2]
-    hmk_core_sums hmk_core(const double *x, const double *y, ptrdiff_t count,
-                           const double *centre, const double *sigma, double disc,
-                           const double *ring)
+    ctypedef struct hmk_core_options:
+        double disc
+        double ring[2]
+        double deviation
+        double within
+        const double *moment
+        const double *sigma
+        ptrdiff_t entries
+
+    ctypedef struct hmk_core_result:
+        double centre[2]
+        double sigma[2]
+        double share
+
+    hmk_core_result hmk_core(const double *x, const double *y, ptrdiff_t count,
+                             const hmk_core_options *opt, double *scratch)
+
+
+cdef extern from "hmk_robust.h" nogil:
+    ctypedef struct hmk_robust_model:
+        const double *x
+        const double *y
+        ptrdiff_t count
+        int terms
+        const double *sigma
+        double cutoff
+        double pull
+
+    int hmk_robust_fit(const hmk_robust_model *model, double resting, int rounds,
+                       double *residual, double *beta, double *weight, double *inverse)
+
+
+cdef extern from "hmk_variogram.h" nogil:
+    void hmk_variogram(const double *field, ptrdiff_t rows, ptrdiff_t cols,
+                       ptrdiff_t longest, ptrdiff_t least, double *out)
 
 
 cdef extern from "hmk_outliers.h" nogil:

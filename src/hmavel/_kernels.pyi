@@ -15,16 +15,32 @@ def standardise(
     instruction_set: str | None = None,
 ) -> bool: ...
 def fill_isolated(image: NDArray[np.float32]) -> int: ...
-def core_sums(
+def middle(x: NDArray[np.float64], scratch: NDArray[np.float64]) -> tuple[float, float]: ...
+def core(
     p: NDArray[np.float64],
-    x: float,
-    y: float,
-    sigma_x: float,
-    sigma_y: float,
+    scratch: NDArray[np.float64],
     disc: float,
     ring_low: float,
     ring_high: float,
-) -> tuple[int, int, float, float, float, float]: ...
+    deviation: float,
+    within: float,
+    moment: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+) -> tuple[float, float, float, float, float]: ...
+def robust_fit(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    cutoff: float,
+    pull: float,
+    resting: float,
+    rounds: int,
+    residual: NDArray[np.float64],
+    beta: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+) -> bool: ...
+def variogram(field: NDArray[np.float64], least: int, out: NDArray[np.float64]) -> None: ...
 def status_count() -> int: ...
 def quality_count() -> int: ...
 def fftw_linked() -> bool: ...

@@ -48,10 +48,10 @@ class Frame:
         reach: float, spacing: float,
     ) -> Frame:  # fmt: skip
         """Return the frame of the places ``domain`` (n, 2) with nodes ``spacing`` px apart."""
-        extent = np.ptp(domain, axis=0)
+        extent = [float(np.ptp(axis)) for axis in domain.T]  # slow over a last axis of two
         width = spacing / FINE
         low = float(domain[:, 0].min()) - width
-        unit = max(float(extent.max()) / 2, 1.0)
+        unit = max(max(extent) / 2, 1.0)
         return cls(unit, limits, hull, reach, low, width, int(extent[0] / width) + 3)
 
     def bin_of(self, p: Array) -> NDArray[np.intp]:

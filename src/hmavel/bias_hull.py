@@ -18,7 +18,7 @@ class Hull:
     """
 
     def __init__(self, corners: Array, ground: Array) -> None:
-        self.corners = corners  #: (m, 2) counter-clockwise
+        self.corners, self.ground = corners, ground  #: (m, 2) counter-clockwise, (n, 2)
         self.sample = ground[:: max(1, len(ground) // 2000)]  #: (n, 2)
         self._kept: list[tuple[Array, float, tuple[Array, Array]]] = []
 
@@ -31,6 +31,8 @@ class Hull:
         return self._nearest(p, reach)[1]
 
     def _nearest(self, p: Array, reach: float) -> tuple[Array, Array]:
+        if p is self.ground:  # all within
+            return p, np.zeros(len(p))
         for places, far, answer in self._kept:
             if places is p and far == reach:
                 return answer

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hmavel import _kernels
 from hmavel.bias_hull import Hull
 from hmavel.core import NMAD, core_scatter
 from hmavel.errors import StableGroundError
@@ -25,6 +26,8 @@ CUTOFF = 4.0
 #: Variance of an estimate with these weights over that of least squares on as many nodes as
 #: they sum to, for a Gaussian scatter: with psi = x w, E[psi^2] E[w] / E[d psi / dx]^2.
 WEIGHTED_VARIANCE = 0.896
+#: Of the mean of the terms' sums of squares, added to each: settles what terms share.
+PULL = 1e-10
 #: Nodes between steps: fewer than any detector module has, more than a window covers.
 SHORTEST = 10
 #: Detector modules of a swath, with room for those of the second scene.
@@ -51,11 +54,11 @@ class Shape:
 
     def design(self, p: Array) -> Array:
         """Return the terms (n, k) at the places ``p`` (n, 2): across, along."""
+        if self.degree == 1:  # the same wherever it is
+            return np.ones((len(p), 1))
         return fade(self.hull, self.reach, self._polynomial)(p)
 
     def _polynomial(self, p: Array) -> Array:
-        if self.degree == 1:
-            return np.ones((len(p), 1))
         return polynomial_terms(self.held(p) / self.unit)[:, : self.degree]
 
     def held(self, p: Array) -> Array:
@@ -177,32 +180,25 @@ def robust_fit(shape: Shape, p: Array, y: Array, start: Array, core: Array) -> F
     StableGroundError
         The nodes have no core: not one lies near the middle of the others.
     """
-    x = shape.design(p)
-    sigma = np.maximum(core, 1e-9)
+    x = np.ascontiguousarray(shape.design(p))
+    n, k = x.shape
+    residual, beta = np.array(start), np.full((k, 2), np.nan)
+    weight, inverse = np.empty(n), np.empty((k, k))
 
-    def fitted(residual: Array) -> Fit:
-        weight = tukey(residual, sigma)
-        if not weight.any():
+    def improve(sigma: Array, resting: float, rounds: int) -> None:
+        if not _kernels.robust_fit(
+            x, y, sigma, CUTOFF, PULL, resting, rounds, residual, beta, weight, inverse
+        ):
             raise StableGroundError(
                 "bias", "stable ground", expected="nodes that agree with each other",
-                got=f"{len(y)} that scatter without a core",
+                got=f"{n} that scatter without a core",
                 hint="widen the stable mask or drop the pair",
             )  # fmt: skip
-        sums = Normal.of(x, y, weight)
-        inverse = inverted(sums.gram)
-        return Fit(shape, inverse @ sums.moment, weight, sigma, inverse)
 
-    fit = fitted(start)
-    for settled in (False, True):
-        for _ in range(30):
-            new = fitted(y - x @ fit.beta)
-            moved = float(np.abs(new.beta - fit.beta).max() / sigma.max())
-            fit = new
-            if moved < (1e-7 if settled else 1e-2):
-                break
-        if not settled:
-            sigma = np.maximum(core_sigma(y - x @ fit.beta), 1e-9)
-    return fit
+    improve(np.maximum(core, 1e-9), 1e-2, 31)
+    sigma = np.maximum(core_sigma(residual), 1e-9)
+    improve(sigma, 1e-7, 30)
+    return Fit(shape, beta, weight, sigma, inverse)
 
 
 @dataclass(frozen=True)
@@ -312,9 +308,9 @@ def find_steps(
 def inverted(a: Array) -> Array:
     """Invert a symmetric matrix of sums, with a pull that settles what terms share."""
     if len(a) == 1:
-        return np.asarray(1.0 / (a * (1.0 + 1e-10)))
+        return np.asarray(1.0 / (a * (1.0 + PULL)))
     pulled = a.copy()
-    pulled.reshape(-1)[:: len(a) + 1] += 1e-10 * np.trace(a) / len(a)
+    pulled.reshape(-1)[:: len(a) + 1] += PULL * np.trace(a) / len(a)
     return np.asarray(np.linalg.inv(pulled))
 
 
@@ -336,18 +332,9 @@ def node_redundancy(residual: NDArray[Any], longest: int = 8) -> float:
         along the other.
     """
     found: list[float] = []
-    for axis in (0, 1):
-        steps = []
-        for lag in range(1, longest + 1):
-            a = residual[lag:] if axis == 0 else residual[:, lag:]
-            b = residual[:-lag] if axis == 0 else residual[:, :-lag]
-            if a.size == 0:
-                break
-            row, col = a[..., 0] - b[..., 0], a[..., 1] - b[..., 1]
-            squared = row * row + col * col
-            squared = squared[np.isfinite(squared)]
-            steps.append(squared.mean() if squared.size >= 30 else np.nan)
-        g = np.asarray(steps)
+    steps = np.empty((2, longest))
+    _kernels.variogram(residual, 30, steps)
+    for g in steps:
         g = g[np.isfinite(g)]
         if g.size < 2:
             continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hmavel._types import BoolArray, Displacement, FloatArray
-from hmavel.core import NMAD
+from hmavel.core import NMAD, middle
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,8 @@ def spread_of(d: Displacement, where: BoolArray) -> Spread:
     for component in (d.drow, d.dcol):
         v = component[where].astype(np.float64)
         v = v[np.isfinite(v)]
-        middle = float(np.median(v)) if v.size else float("nan")
-        nmad = float(NMAD * np.median(np.abs(v - middle))) if v.size else float("nan")
-        figures += [middle, nmad]
+        centre, deviation = middle(v) if v.size else (np.nan, np.nan)
+        figures += [centre, NMAD * deviation]
     return Spread(figures[0], figures[2], figures[1], figures[3])
 
 

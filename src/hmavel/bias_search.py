@@ -24,7 +24,7 @@ from hmavel.bias_models import (
     tukey,
 )
 from hmavel.bias_record import Bias, spread_of
-from hmavel.core import core_scatter
+from hmavel.core import core_scatter, middle
 from hmavel.sampling import drawn
 
 log = logging.getLogger(__name__)
@@ -67,17 +67,18 @@ class Search:
         row, col = row - self.origin[0], col - self.origin[1]
         # the along-track direction is (cos, -sin) in (row, col): clockwise from down is left
         self.places = np.stack([col * c + row * s, row * c - col * s], axis=-1)
-        ground = np.stack([d.drow[used], d.dcol[used]], axis=1).astype(np.float64)
-        self.shift = np.median(ground, axis=0)
-        self.all_y = ground - self.shift
-        take = np.sort(drawn(len(ground), SAMPLE))
+        ground = np.stack([d.drow[used], d.dcol[used]]).astype(np.float64)
+        self.shift = np.array([middle(component)[0] for component in ground])
+        self.all_y = np.ascontiguousarray(ground.T - self.shift)
+        count = len(self.all_y)
+        take = np.sort(drawn(count, SAMPLE))
         #: the same array wherever it is asked for: what is known of places is kept by array
         self.ground = self.places[used]
         self.p, self.y = self.ground, self.all_y
-        if len(take) < len(ground):
+        if len(take) < count:
             self.p, self.y = self.ground[take], self.all_y[take]
         self.take = take
-        self.thin = len(ground) / len(take)
+        self.thin = count / len(take)
         self.spacing = float(d.col[1] - d.col[0]) if len(d.col) > 1 else 1.0
         self.everywhere = everywhere = self.places.reshape(-1, 2)
         few = max(1, len(everywhere) // 2000)

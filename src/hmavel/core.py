@@ -6,7 +6,6 @@ answer is a starting point or one of hundreds.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +23,7 @@ NMAD = 1.482602218505602
 DISC, RING = 2.5, (4.0, 6.0)
 #: Points that are enough: the width of so many is known to 1.5 %.
 ENOUGH = 4096
-_ROUNDS = 30
-#: Areas of disc and ring in square sigmas, and the share of a Gaussian that the disc holds.
-_AREA, _RING_AREA = np.pi * DISC**2, np.pi * (RING[1] ** 2 - RING[0] ** 2)
+#: Share of a Gaussian that the disc holds.
 _WITHIN = float(1.0 - np.exp(-(DISC**2) / 2))
 
 
@@ -62,52 +59,15 @@ def core_scatter(x: ArrayLike, y: ArrayLike) -> Core:
     p = np.stack([np.ravel(x), np.ravel(y)]).astype(np.float64)
     if p.shape[1] > ENOUGH:
         p = p.take(drawn(p.shape[1], ENOUGH), axis=1)
-    c0, c1 = (_median(row) for row in p)
-    s0, s1 = (NMAD * _median(np.abs(row - c)) for row, c in zip(p, (c0, c1), strict=True))
-    if not (s0 and s1):
-        return Core(np.array([c0, c1]), np.array([s0, s1]), 1.0)
-    count = p.shape[1]
-    share = 1.0
-    # Of some hundred points NumPy takes longer to begin than to add: the sums are a kernel.
-    for _ in range(_ROUNDS):
-        members, ring, d0, d1, q0, q1 = _kernels.core_sums(p, c0, c1, s0, s1, DISC, *RING)
-        floor = ring / _RING_AREA
-        mass = members - floor * _AREA
-        if mass < 0.2 * members or members < 5:
-            s0, s1 = s0 * 0.7, s1 * 0.7  # no core: the scale is that of the tails
-            continue
-        d0, d1 = d0 / mass, d1 / mass
-        even = floor * _AREA * DISC**2 / 4
-        f0 = _sigma_of((q0 - even) / mass - d0 * d0)
-        f1 = _sigma_of((q1 - even) / mass - d1 * d1)
-        c0, c1 = c0 + s0 * d0, c1 + s1 * d1
-        s0, s1 = s0 * f0, s1 * f1
-        share = mass / count / _WITHIN
-        if max(abs(f0 - 1), abs(f1 - 1), abs(d0), abs(d1)) < 1e-3:
-            break
-    # few points judge their own spread a little too well: measured, 1.2 % at 300
-    more = 1.0 + 3.0 / (share * count)
-    return Core(np.array([c0, c1]), np.array([s0 * more, s1 * more]), float(min(share, 1.0)))
+    c0, c1, s0, s1, share = _kernels.core(
+        p, np.empty(p.shape[1]), DISC, *RING, NMAD, _WITHIN, _MOMENT, _SIGMA
+    )
+    return Core(np.array([c0, c1]), np.array([s0, s1]), share)
 
 
-def _median(values: Array) -> float:
-    """Return the median of finite values: ``np.median`` without its checks."""
-    half, odd = divmod(len(values), 2)
-    if odd:
-        return float(np.partition(values, half)[half]) + 0.0  # never -0
-    below, above = np.partition(values, (half - 1, half))[half - 1 : half + 1]
-    return float((below + above) / 2) + 0.0
-
-
-def _sigma_of(moment: float) -> float:
-    """Return sigma in units of the disc's own: ``np.interp`` for one value."""
-    i = bisect_right(_MOMENTS, moment)
-    if i == 0:
-        return _SIGMAS[0]
-    if i == len(_MOMENTS):
-        return _SIGMAS[-1]
-    slope = (_SIGMAS[i] - _SIGMAS[i - 1]) / (_MOMENTS[i] - _MOMENTS[i - 1])
-    return slope * (moment - _MOMENTS[i - 1]) + _SIGMAS[i - 1]
+def middle(values: Array) -> tuple[float, float]:
+    """Return the median of finite values, at least one, and their median distance to it."""
+    return _kernels.middle(np.ascontiguousarray(values), np.empty(len(values)))
 
 
 def clipped_variance(limit: Any) -> Any:
@@ -120,5 +80,3 @@ def clipped_variance(limit: Any) -> Any:
 # It levels off at DISC^2 / 4, that of an even scatter; from 2 on only the direction counts.
 _SIGMA = np.linspace(0.2, 2.0, 181)
 _MOMENT = _SIGMA**2 * clipped_variance(DISC / _SIGMA)
-_SIGMAS: list[float] = _SIGMA.tolist()
-_MOMENTS: list[float] = _MOMENT.tolist()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hmavel._types import Displacement
-from hmavel.core import core_scatter
+from hmavel.core import core_scatter, middle
 from hmavel.errors import StableGroundError
 
 Array = NDArray[np.float64]
@@ -115,7 +115,7 @@ def fit_sigma_scale(
     centres, factors = [], []
     for part in np.array_split(order, pieces):
         z = offset[:, part] / sigma[:, part]
-        centres.append(np.median(sigma[:, part], axis=1))
+        centres.append([middle(s)[0] for s in sigma[:, part]])
         factors.append(core_scatter(z[0], z[1]).sigma)
     centre, factor = np.asarray(centres), _smoothed(np.asarray(factors))
     rows, cols = np.argsort(centre[:, 0]), np.argsort(centre[:, 1])

@@ -34,7 +34,7 @@ def track_angle(grid: Grid) -> float:
     degrees north, are turned by 14.7 and 28.8 degrees where this gives 14.8 and 29.2.
     """
     middle = grid.x((grid.shape[1] - 1) / 2), grid.y((grid.shape[0] - 1) / 2)
-    return _track_angle_at(grid.crs.to_wkt(), *middle)
+    return _track_angle_at(grid.crs.wkt, *middle)
 
 
 @lru_cache(maxsize=64)
