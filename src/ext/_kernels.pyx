@@ -118,6 +118,92 @@ def variogram(const double[:, :, ::1] field, Py_ssize_t least, double[:, ::1] ou
                           &out[0, 0])
 
 
+def base(const double[:, ::1] gram, const double[:, ::1] moment, const ptrdiff_t[::1] column,
+         const double[::1] prior, const double[::1] kappa, double[:, :, ::1] inverse,
+         double[:, ::1] beta):
+    """Solve for a shape's coefficients; see ``hmk_base``. Return its log evidence."""
+    cdef double log_evidence
+    with nogil:
+        log_evidence = hmk.hmk_base(&gram[0, 0], &moment[0, 0], <int>gram.shape[0], &column[0],
+                                    <int>column.shape[0], &prior[0], &kappa[0],
+                                    &inverse[0, 0, 0], &beta[0, 0])
+    return log_evidence
+
+
+cdef hmk.hmk_ground ground_of(const double[:, ::1] x, const double[::1] mass,
+                              const double[:, :, ::1] stiff, const double[::1] kappa) noexcept:
+    cdef hmk.hmk_ground ground
+    ground.bins, ground.k = x.shape[0], <int>x.shape[1]
+    ground.x, ground.mass, ground.stiff, ground.kappa = (
+        &x[0, 0], &mass[0], &stiff[0, 0, 0], &kappa[0])
+    return ground
+
+
+def information(const double[:, ::1] x, const double[::1] mass,
+                const double[:, :, ::1] stiff, const double[::1] kappa,
+                const ptrdiff_t[:, ::1] at, double[:, :, :, ::1] out):
+    """Fill ``out`` (2, m, n, n) with the information on steps; see ``hmk_seams.h``."""
+    cdef hmk.hmk_ground ground = ground_of(x, mass, stiff, kappa)
+    cdef Py_ssize_t i
+    cdef int c
+    if not at.shape[1]:
+        return
+    with nogil:
+        for c in range(2):
+            for i in range(at.shape[0]):
+                hmk.hmk_information(&ground, c, &at[i, 0], <int>at.shape[1],
+                                    &out[c, i, 0, 0])
+
+
+def steps(const double[:, ::1] x, const double[::1] mass, const double[:, :, ::1] stiff,
+          const double[::1] kappa, const double[:, ::1] pull, const ptrdiff_t[:, ::1] at,
+          const double[:, :, ::1] precision, double least, double[::1] scratch,
+          double[:, ::1] log):
+    """Fill ``log`` (priors, m) with the evidence of steps; see ``hmk_seams.h``."""
+    cdef hmk.hmk_ground ground = ground_of(x, mass, stiff, kappa)
+    with nogil:
+        hmk.hmk_steps(&ground, &pull[0, 0], &at[0, 0], at.shape[0], <int>at.shape[1],
+                      &precision[0, 0, 0], <int>precision.shape[0], least, &scratch[0],
+                      &log[0, 0])
+
+
+def step_sizes(const double[:, ::1] x, const double[::1] mass, const double[:, :, ::1] stiff,
+               const double[::1] kappa, const double[:, ::1] pull,
+               const ptrdiff_t[:, ::1] at, const double[:, ::1] root,
+               const double[::1] share, double[::1] scratch, double[:, ::1] jumps):
+    """Add mean steps to ``jumps`` (bins, 2); see ``hmk_seams.h``."""
+    cdef hmk.hmk_ground ground = ground_of(x, mass, stiff, kappa)
+    with nogil:
+        hmk.hmk_step_sizes(&ground, &pull[0, 0], &at[0, 0], at.shape[0], <int>at.shape[1],
+                           &root[0, 0], &share[0], &scratch[0], &jumps[0, 0])
+
+
+def pairs(const double[:, :, ::1] info, const double[:, ::1] pull, double own,
+          double[::1] log):
+    """Fill ``log`` with the evidence of all pairs of combs; see ``hmk_seams.h``."""
+    if not log.shape[0]:
+        return
+    with nogil:
+        hmk.hmk_pairs(&info[0, 0, 0], &pull[0, 0], info.shape[1], own, &log[0])
+
+
+def pair_sizes(const double[:, :, ::1] info, const double[:, ::1] pull, double own,
+               const double[::1] share, double[:, ::1] size):
+    """Fill ``size`` (m, 2) with the mean amplitudes of combs; see ``hmk_seams.h``."""
+    cdef const double *shares = &share[0] if share.shape[0] else NULL
+    with nogil:
+        hmk.hmk_pair_sizes(&info[0, 0, 0], &pull[0, 0], info.shape[1], own, shares,
+                           &size[0, 0])
+
+
+def beyond(const double[:, ::1] value, const double[::1] weight, const ptrdiff_t[::1] bins,
+           double[:, ::1] out):
+    """Fill ``out`` (bins, k) with sums beyond each bin; see ``hmk_seams.h``."""
+    with nogil:
+        hmk.hmk_beyond(&value[0, 0], &weight[0], &bins[0], value.shape[0], value.shape[1],
+                       out.shape[0], &out[0, 0])
+
+
 def status_count():
     """Number of kernel statuses, the end marker not counted."""
     return <int>hmk.HMK_STATUS_END

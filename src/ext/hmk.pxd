@@ -150,6 +150,34 @@ cdef extern from "hmk_variogram.h" nogil:
                        ptrdiff_t longest, ptrdiff_t least, double *out)
 
 
+cdef extern from "hmk_seams.h" nogil:
+    ctypedef struct hmk_ground:
+        ptrdiff_t bins
+        int k
+        const double *x
+        const double *mass
+        const double *stiff
+        const double *kappa
+
+    double hmk_base(const double *gram, const double *moment, int all, const ptrdiff_t *column,
+                    int k, const double *prior, const double *kappa, double *inverse,
+                    double *beta)
+    void hmk_information(const hmk_ground *ground, int c, const ptrdiff_t *at, int n,
+                         double *info)
+    void hmk_steps(const hmk_ground *ground, const double *pull, const ptrdiff_t *at,
+                   ptrdiff_t m, int n, const double *precision, int priors, double least,
+                   double *scratch, double *log)
+    void hmk_step_sizes(const hmk_ground *ground, const double *pull, const ptrdiff_t *at,
+                        ptrdiff_t m, int n, const double *root, const double *share,
+                        double *scratch, double *jumps)
+    void hmk_pairs(const double *info, const double *pull, ptrdiff_t m, double own,
+                   double *log)
+    void hmk_pair_sizes(const double *info, const double *pull, ptrdiff_t m, double own,
+                        const double *share, double *size)
+    void hmk_beyond(const double *value, const double *weight, const ptrdiff_t *bin,
+                    ptrdiff_t count, ptrdiff_t k, ptrdiff_t bins, double *out)
+
+
 cdef extern from "hmk_outliers.h" nogil:
     hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
                                const float *noise_v, ptrdiff_t rows, ptrdiff_t cols,

@@ -41,6 +41,66 @@ def robust_fit(
     inverse: NDArray[np.float64],
 ) -> bool: ...
 def variogram(field: NDArray[np.float64], least: int, out: NDArray[np.float64]) -> None: ...
+def base(
+    gram: NDArray[np.float64],
+    moment: NDArray[np.float64],
+    column: NDArray[np.intp],
+    prior: NDArray[np.float64],
+    kappa: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    beta: NDArray[np.float64],
+) -> float: ...
+def information(
+    x: NDArray[np.float64],
+    mass: NDArray[np.float64],
+    stiff: NDArray[np.float64],
+    kappa: NDArray[np.float64],
+    at: NDArray[np.intp],
+    out: NDArray[np.float64],
+) -> None: ...
+def steps(
+    x: NDArray[np.float64],
+    mass: NDArray[np.float64],
+    stiff: NDArray[np.float64],
+    kappa: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    at: NDArray[np.intp],
+    precision: NDArray[np.float64],
+    least: float,
+    scratch: NDArray[np.float64],
+    log: NDArray[np.float64],
+) -> None: ...
+def step_sizes(
+    x: NDArray[np.float64],
+    mass: NDArray[np.float64],
+    stiff: NDArray[np.float64],
+    kappa: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    at: NDArray[np.intp],
+    root: NDArray[np.float64],
+    share: NDArray[np.float64],
+    scratch: NDArray[np.float64],
+    jumps: NDArray[np.float64],
+) -> None: ...
+def pairs(
+    info: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    own: float,
+    log: NDArray[np.float64],
+) -> None: ...
+def pair_sizes(
+    info: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    own: float,
+    share: NDArray[np.float64],
+    size: NDArray[np.float64],
+) -> None: ...
+def beyond(
+    value: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    bins: NDArray[np.intp],
+    out: NDArray[np.float64],
+) -> None: ...
 def status_count() -> int: ...
 def quality_count() -> int: ...
 def fftw_linked() -> bool: ...

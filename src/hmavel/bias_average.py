@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hmavel import _kernels
 from hmavel.bias_frame import FINE, NO_SPLINE, Frame, Spline, blocks
 from hmavel.bias_hull import Array
 from hmavel.bias_models import Normal, fade
@@ -22,6 +23,7 @@ from hmavel.bias_seams import (
     COARSE,
     DEVIATIONS,
     NEGLIGIBLE,
+    NO_STEPS,
     STAGGER,
     Base,
     Pairs,
@@ -29,6 +31,7 @@ from hmavel.bias_seams import (
     StepPrior,
     Steps,
     Sums,
+    Terms,
     all_steps,
     comb_prior,
     combs,
@@ -77,6 +80,16 @@ class Member(NamedTuple):
         spline = self.spline.pieces + 1 if self.spline.pieces else 0
         n = len(self.shapes.one(i)[0])
         return self.degree + spline + (n + 1 if n else 0)
+
+
+@cache
+def _terms(degree: int, count: int) -> Terms:
+    """Return the terms of a polynomial and of the spline beside it, of ``count`` in all."""
+    column = np.r_[:degree, 6:count].astype(np.intp)
+    prior = np.full(len(column), BEND**-2.0)
+    prior[:degree] = RAMP**-2.0
+    prior[0] = 1e-9
+    return Terms.of(column, prior)
 
 
 class Drawn(NamedTuple):
@@ -219,11 +232,12 @@ class Shapes:
         bins = frame.bin_of(p)
 
         def beyond(values: Array) -> Array:
-            per_bin = [np.bincount(bins, weight * v, frame.bins) for v in values.T]
-            return np.asarray(np.cumsum(np.stack(per_bin)[:, ::-1], axis=1)[:, ::-1].T)
+            out = np.empty((frame.bins, values.shape[1]))
+            _kernels.beyond(np.ascontiguousarray(values), weight, bins, out)
+            return out
 
-        with_y, with_plain = beyond(y), beyond(terms(NO_SPLINE))
-        mass = with_plain[:, 0]
+        with_y, with_plain = beyond(y).T.copy(), beyond(terms(NO_SPLINE))
+        mass = with_plain[:, 0].copy()
         splines = [NO_SPLINE]
         splines += [Spline(axis, k) for axis in (0, 1) for k in pieces[axis] if k]
         nowhere = np.zeros((1, 0), np.intp)
@@ -235,19 +249,14 @@ class Shapes:
                 with_x = np.concatenate([with_plain, beyond(x[:, 6:])], axis=1)
             share = SPLINE / (len(splines) - 1) if spline.pieces else 1.0 - SPLINE
             for degree in DEGREES:
-                take = np.r_[:degree, 6 : x.shape[1]].astype(np.intp)
-                prior = np.full(len(take), BEND**-2.0)
-                prior[:degree] = RAMP**-2.0
-                prior[0] = 1e-9
-                part = sums.part(take)
-                base = Base(
-                    part.gram, part.moment, prior, Sums(with_x[:, take], with_y, mass), kappa
-                )
+                shape = _terms(degree, x.shape[1])
+                of_terms = Sums(with_x.take(shape.column, axis=1), with_y, mass)
+                base = Base(sums.gram, sums.moment, shape, of_terms, kappa)
                 log_prior = float(np.log(DEGREES[degree] * share))
                 bases.append((base, degree, spline, log_prior))
                 name = "stripes" if spline.pieces else NAMES[degree]
                 log = np.array([base.log + log_prior + np.log(SEAMS[0])])
-                plain = Steps(base, nowhere, np.zeros((0, 0)), log)
+                plain = Steps(base, nowhere, NO_STEPS, log)
                 self.members.append(Member(name, degree, spline, plain))
         self._seams(bases, mass, module / frame.width, frame.bin_at(steps))
 
@@ -272,7 +281,7 @@ class Shapes:
         top = max(float(q.log.max(initial=-np.inf)) for *_, q in pairs)
         # one comb is a pair at almost the same place: no base is lost with it
         pairs = [b for b in pairs if b[4].log.max(initial=-np.inf) >= top - 2.0 * NEGLIGIBLE]
-        kinds: list[list[Steps | Pairs]] = [[q] for *_, q in pairs]
+        kinds: list[list[Steps | Pairs]] = [[q] if q.log.size else [] for *_, q in pairs]
 
         def add(at: NDArray[np.intp], priors: Sequence[StepPrior], log_prior: float) -> None:
             found = all_steps(
@@ -292,21 +301,24 @@ class Shapes:
             self.members += [Member("stripes", degree, spline, k) for k in kind]
 
     @cached_property
-    def _weights(self) -> list[tuple[float, Array, float]]:
-        """Largest log of each member's shapes, all relative to that, and their sum."""
-        found = []
-        for m in self.members:
-            top = float(m.shapes.log.max(initial=-1e300))
-            weight = np.exp(m.shapes.log - top)
-            found.append((top, weight, float(weight.sum())))
-        return found
+    def _weights(self) -> tuple[Array, Array, list[Array]]:
+        """Largest log of each member's shapes, their sum and all of them relative to that."""
+        logs = [m.shapes.log for m in self.members]
+        size = np.array([len(log) for log in logs])
+        end = np.cumsum(size)
+        every = np.concatenate(logs)
+        top = np.maximum.reduceat(every, end - size)
+        weight = np.exp(every - np.repeat(top, size))
+        parts = [weight[e - n : e] for e, n in zip(end.tolist(), size.tolist(), strict=True)]
+        return top, np.add.reduceat(weight, end - size), parts
 
+    @cached_property
     def criterion(self) -> dict[str, float]:
-        """Return -2 log of each model's probability, at most 1400."""
-        top = max(t for t, _, _ in self._weights)
+        """-2 log of each model's probability, at most 1400."""
+        top, mass, _ = self._weights
         out = dict.fromkeys([*NAMES.values(), "stripes"], 0.0)
-        for m, (t, _, mass) in zip(self.members, self._weights, strict=True):
-            out[m.name] += float(np.exp(t - top)) * mass
+        for m, weight in zip(self.members, np.exp(top - top.max()) * mass, strict=True):
+            out[m.name] += float(weight)
         total = sum(out.values())
         share = {name: max(v / total, 1e-304) for name, v in out.items()}
         return {name: abs(2.0 * float(np.log(v))) for name, v in share.items()}
@@ -340,15 +352,14 @@ class Shapes:
 
     def mean(self, only: str | None = None) -> Average:
         """Return the mean of all shapes, or of those of one model."""
-        every = zip(self.members, self._weights, strict=True)
-        found = [(m, w) for m, w in every if only in (None, m.name)]
-        top = max(w[0] for _, w in found)
-        scale = [float(np.exp(w[0] - top)) for _, w in found]
-        mass = [k * w[2] for k, (_, w) in zip(scale, found, strict=True)]
-        kept = [k for k, one in enumerate(mass) if one > LEAST * sum(mass)]
-        total = sum(mass[k] for k in kept)
-        members = [found[k][0] for k in kept]
-        shares = [found[k][1][1] * (scale[k] / total) for k in kept]
+        top, mass, weight = self._weights
+        found = [k for k, m in enumerate(self.members) if only in (None, m.name)]
+        scale = np.exp(top[found] - top[found].max())
+        whole = scale * mass[found]
+        kept = np.flatnonzero(whole > LEAST * whole.sum())
+        scale = scale / whole[kept].sum()
+        members = [self.members[found[k]] for k in kept]
+        shares = [weight[found[k]] * scale[k] for k in kept]
         polynomial = np.zeros((6, 2))
         splines: dict[Spline, Array] = {}
         jumps = np.zeros((self.frame.bins, 2))
@@ -356,12 +367,11 @@ class Shapes:
             base = m.shapes.base
             here = m.shapes.jumps(share)
             jumps += here
-            for c in (0, 1):
-                beta = share.sum() * base.beta[c]
-                if here.any():
-                    beta = beta - here[:, c] @ base.stiff[c]
-                polynomial[: m.degree, c] += beta[: m.degree]
-                if m.spline.pieces:
-                    size = (len(beta) - m.degree, 2)
-                    splines.setdefault(m.spline, np.zeros(size))[:, c] += beta[m.degree :]
+            beta = share.sum() * base.beta
+            if here.any():
+                beta = beta - np.matmul(here.T[:, None], base.stiff)[:, 0]
+            polynomial[: m.degree] += beta[:, : m.degree].T
+            if m.spline.pieces:
+                size = (beta.shape[1] - m.degree, 2)
+                splines.setdefault(m.spline, np.zeros(size))[:] += beta[:, m.degree :].T
         return Average(self.frame, polynomial, splines, jumps, members, shares)

@@ -215,11 +215,6 @@ class Normal:
         xw = x * weight[:, None]
         return cls(xw.T @ x, xw.T @ y, float(weight.sum()))
 
-    def part(self, columns: NDArray[np.intp]) -> Normal:
-        """Return the sums of some of the terms."""
-        gram = self.gram[np.ix_(columns, columns)]
-        return Normal(gram, self.moment[columns], self.mass)
-
 
 def find_steps(
     shape: Shape, p: Array, y: Array, weight: Array, sigma: Array, spacing: float,

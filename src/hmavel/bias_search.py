@@ -99,7 +99,7 @@ class Search:
             return self._of_fit(requested, constant)
         rich = robust_fit(replace(self.shape, degree=6), self.p, self.y, start, core)
         shapes = self._shapes(rich, quick=requested == "auto")
-        criterion = shapes.criterion()
+        criterion = shapes.criterion
         if requested == "auto":
             return self._chosen(shapes, constant, criterion)
         mean = shapes.mean(requested)
@@ -149,7 +149,7 @@ class Search:
                 WEIGHTED_VARIANCE * self.redundancy / self.thin, pieces, self.module, terms,
                 steps,
             )  # fmt: skip
-            if quick and shapes.criterion()["constant"] < CLEAR:
+            if quick and shapes.criterion["constant"] < CLEAR:
                 break
             model = shapes.mean("stripes")
         return shapes
