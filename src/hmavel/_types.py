@@ -231,7 +231,7 @@ class Displacement:
     @property
     def good(self) -> BoolArray:
         """True where the node carries a displacement."""
-        return np.asarray(self.quality == Quality.GOOD)
+        return np.asarray(self.quality == Quality.GOOD.value)
 
     def rejected(self, where: BoolArray, why: Quality) -> Displacement:
         """Return a copy in which the good nodes of ``where`` are NaN, because of ``why``."""

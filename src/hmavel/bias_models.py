@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
+from math import isfinite, prod
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -329,13 +332,12 @@ def node_redundancy(residual: NDArray[Any], longest: int = 8) -> float:
     found: list[float] = []
     steps = np.empty((2, longest))
     _kernels.variogram(residual, 30, steps)
-    for g in steps:
-        g = g[np.isfinite(g)]
-        if g.size < 2:
+    for line in steps.tolist():
+        g = [step for step in line if isfinite(step)]
+        if len(g) < 2:
             continue
-        sill = max(float(g[-1]), float(np.median(g)))
+        sill = max(g[-1], median(g))
         if sill > 0:
-            r = 1.0 - g[:-1] / sill
-            end = int(np.argmax(r < 0.05)) if (r < 0.05).any() else r.size
-            found.append(1.0 + 2.0 * float(r[:end].sum()))
-    return float(np.prod(found * 2 if len(found) == 1 else found))
+            r = takewhile(lambda r: r >= 0.05, (1.0 - step / sill for step in g[:-1]))
+            found.append(1.0 + 2.0 * sum(r))
+    return float(prod(found * 2 if len(found) == 1 else found))

@@ -60,13 +60,13 @@ class Search:
     ) -> None:
         self.d, self.used, self.angle, self.module = d, used, angle, module
         c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-        row, col = np.meshgrid(
-            np.asarray(d.row, np.float64), np.asarray(d.col, np.float64), indexing="ij"
-        )
-        self.origin = (float(row[used].mean()), float(col[used].mean()))
-        row, col = row - self.origin[0], col - self.origin[1]
+        row, col = np.asarray(d.row, np.float64), np.asarray(d.col, np.float64)
+        at = np.nonzero(used)
+        self.origin = (float(row[at[0]].mean()), float(col[at[1]].mean()))
+        row, col = (row - self.origin[0])[:, None], col - self.origin[1]
+        self.places = np.empty((*used.shape, 2))
         # the along-track direction is (cos, -sin) in (row, col): clockwise from down is left
-        self.places = np.stack([col * c + row * s, row * c - col * s], axis=-1)
+        self.places[..., 0], self.places[..., 1] = col * c + row * s, row * c - col * s
         ground = np.stack([d.drow[used], d.dcol[used]]).astype(np.float64)
         self.shift = np.array([middle(component)[0] for component in ground])
         self.all_y = np.ascontiguousarray(ground.T - self.shift)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hmavel._types import BoolArray, FloatArray, TimeArray
-from hmavel.core import core_scatter
+from hmavel.core import core_scatter, middle
 from hmavel.network import PairNetwork, pair_network
 
 IntArray = NDArray[np.intp]
@@ -211,4 +211,4 @@ def _suspects(
 
 def _median(values: FloatArray) -> float:
     known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else float("nan")
+    return middle(known)[0] if known.size else float("nan")

@@ -239,14 +239,15 @@ def _clip(r: Array) -> BoolArray:
         # of what is kept is the better one to clip by, unless it runs away
         for _ in range(_ROUNDS):
             near = (((values - centre) / sigma) ** 2).sum(axis=0) < CLIP**2
-            centre = values[:, near].mean(axis=1, keepdims=True)
-            width = values[:, near].std(axis=1, keepdims=True) / np.sqrt(scale)
+            inside = values[:, near]
+            centre = inside.mean(axis=1, keepdims=True)
+            rest = inside - centre
+            width = np.sqrt(np.square(rest).mean(axis=1, keepdims=True)) / np.sqrt(scale)
             sigma = np.clip(
                 width, core.sigma[:, None] / _NEAR_CORE, core.sigma[:, None] * _NEAR_CORE
             )
-        inside = where[near]
-        kept[i, inside] = True
-        r[:, i, inside] = values[:, near] - values[:, near].mean(axis=1, keepdims=True)
+        kept[i, where[near]] = True
+        r[:, i, where[near]] = rest
     return kept
 
 
