@@ -608,7 +608,7 @@ def test_splines_are_those_of_scipy() -> None:
 def test_places_beyond_the_ground_are_held_at_the_nearest_within_reach() -> None:
     rng = np.random.default_rng(1)
     corners = np.array([[0.0, 0.0], [100.0, 10.0], [80.0, 90.0], [10.0, 70.0]])
-    hull = Hull(corners, corners)
+    hull = Hull(corners)
     p = rng.uniform(-200.0, 300.0, (200, 2))
     held, distance = hull.held(p, 50.0), hull.distance(p, 50.0)
     outline = Polygon(corners)

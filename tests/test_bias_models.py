@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hmavel import _kernels
+from hmavel.bias_hull import Hull
 from hmavel.bias_models import CUTOFF, PULL, Shape, core_sigma, robust_fit, tukey
 from hmavel.errors import StableGroundError
 
@@ -49,7 +50,7 @@ def slow_fit(
 def test_the_fit_is_that_of_numpy(n: int, degree: int) -> None:
     for seed in range(6):
         p, y = ground(seed, n)
-        shape = Shape(degree, 150.0, (-150, 150, -150, 150), None, 333.0)
+        shape = Shape(degree, 150.0, (-150, 150, -150, 150), Hull(p), 333.0)
         start = y - np.median(y, axis=0)
         kept = start.copy()
         core = core_sigma(start)
@@ -67,7 +68,7 @@ def test_terms_that_are_all_one_share_what_is_there() -> None:
     rng = np.random.default_rng(0)
     p = np.stack([np.zeros(80), np.linspace(-150, 150, 80)], axis=1)
     y = 0.2 + 0.05 * rng.normal(size=(80, 2))
-    shape = Shape(6, 150.0, (0, 0, -150, 150), None, 333.0)
+    shape = Shape(6, 150.0, (0, 0, -150, 150), Hull(p), 333.0)
     fit = robust_fit(shape, p, y, y - np.median(y, axis=0), np.array([0.05, 0.05]))
     assert fit.at(p).mean(axis=0) == pytest.approx([0.2, 0.2], abs=0.02)
     assert np.abs(fit.beta[[1, 3, 4]]).max() < 1e-3  # of what is not there, nothing
@@ -75,7 +76,7 @@ def test_terms_that_are_all_one_share_what_is_there() -> None:
 
 def test_without_a_residual_in_reach_there_is_no_fit() -> None:
     p, y = ground(0, 30)
-    shape = Shape(3, 150.0, (-150, 150, -150, 150), None, 333.0)
+    shape = Shape(3, 150.0, (-150, 150, -150, 150), Hull(p), 333.0)
     with pytest.raises(StableGroundError, match="30 that scatter without a core"):
         robust_fit(shape, p, y, y + 10 * CUTOFF, np.array([1.0, 1.0]))
 
@@ -96,3 +97,20 @@ def test_the_variogram_is_the_mean_squared_difference(shape: tuple[int, int]) ->
                 assert np.isnan(found)
             else:
                 assert found == pytest.approx(square.mean(), rel=1e-12)
+
+
+def test_ground_on_a_line_has_no_outline_and_holds_nothing() -> None:
+    line = np.stack([np.linspace(0, 70, 8), np.linspace(0, 35, 8)], axis=1)
+    p = np.array([[500.0, -300.0], [20.0, 10.0]])
+    for few in (line, line[:1], line[:3]):
+        hull = Hull(few)
+        np.testing.assert_array_equal(hull.held(p, 50.0), p)
+        assert not hull.distance(p, 50.0).any()
+
+
+def test_ground_lies_within_itself() -> None:
+    p, _ = ground(0, 200)
+    hull = Hull(p)
+    assert hull.held(p, 50.0) is p
+    assert not hull.distance(p, 50.0).any()
+    np.testing.assert_allclose(hull.distance(p.copy(), 50.0), 0.0, atol=1e-9)

@@ -34,7 +34,7 @@ class Frame:
 
     unit: float  #: px: half the image
     limits: tuple[float, float, float, float]  #: of the ground: across low, high, along ...
-    hull: Hull | None
+    hull: Hull | None  #: None = terms as they are, however far
     reach: float  #: px
     low: float  #: px across the track: where the first bin begins
     width: float  #: px of a bin

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,13 +16,27 @@ _FEW_PLACES = 65_536
 class Hull:
     """The convex outline of ground, and some of the ground.
 
-    The same places are asked for by one shape after the other: the last few answers are kept.
+    Most pairs are asked for nothing but the ground itself, which lies within: the outline is
+    drawn when it is needed. The same places are asked for by one shape after the other: the
+    last few answers are kept.
     """
 
-    def __init__(self, corners: Array, ground: Array) -> None:
-        self.corners, self.ground = corners, ground  #: (m, 2) counter-clockwise, (n, 2)
+    def __init__(self, ground: Array) -> None:
+        self.ground = ground  #: (n, 2)
         self.sample = ground[:: max(1, len(ground) // 2000)]  #: (n, 2)
         self._kept: list[tuple[Array, float, tuple[Array, Array]]] = []
+
+    @cached_property
+    def corners(self) -> Array | None:
+        """The outline's corners (m, 2), counter-clockwise; None of a line or a point."""
+        from scipy.spatial import ConvexHull, QhullError  # slow to load
+
+        if len(self.ground) <= 3:
+            return None
+        try:
+            return np.asarray(self.ground[ConvexHull(self.ground).vertices])
+        except QhullError:  # all on one line
+            return None
 
     def held(self, p: Array, reach: float) -> Array:
         """Move places beyond ``reach`` of the outline to the nearest place within."""
@@ -31,18 +47,19 @@ class Hull:
         return self._nearest(p, reach)[1]
 
     def _nearest(self, p: Array, reach: float) -> tuple[Array, Array]:
-        if p is self.ground:  # all within
+        if p is self.ground or self.corners is None:
             return p, np.zeros(len(p))
         for places, far, answer in self._kept:
             if places is p and far == reach:
                 return answer
-        answer = self._held(p, reach)
+        answer = self._held(p, reach, self.corners)
         if len(p) <= _FEW_PLACES:
             self._kept = [*self._kept[-3:], (p, reach, answer)]
         return answer
 
-    def _held(self, p: Array, reach: float) -> tuple[Array, Array]:
-        start, end = self.corners, np.roll(self.corners, -1, axis=0)
+    @staticmethod
+    def _held(p: Array, reach: float, start: Array) -> tuple[Array, Array]:
+        end = np.roll(start, -1, axis=0)
         side = end - start
         normal = np.stack([side[:, 1], -side[:, 0]], axis=1)  # outward: corners run ccw
         beyond = p @ normal.T > (start * normal).sum(axis=1) + 1e-9

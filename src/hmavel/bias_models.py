@@ -52,7 +52,7 @@ class Shape:
     degree: int  #: terms of the polynomial: 1, 3 or 6
     unit: float  #: px; the coordinates are divided by it
     limits: tuple[float, float, float, float]  #: across low, high, along low, high
-    hull: Hull | None  #: None = a line or a point
+    hull: Hull
     reach: float  #: px
 
     def design(self, p: Array) -> Array:
@@ -66,7 +66,7 @@ class Shape:
 
     def held(self, p: Array) -> Array:
         """Move places beyond reach of the ground's hull to the nearest place within reach."""
-        return p if self.hull is None else self.hull.held(p, self.reach)
+        return self.hull.held(p, self.reach)
 
 
 def polynomial_terms(p: Array) -> Array:
@@ -115,17 +115,10 @@ def spline_terms(x: Array, low: float, high: float, pieces: int) -> Array:
 
 def shape_over(p: Array, degree: int, reach: float) -> Shape:
     """Return the polynomial shape that is supported by ground at ``p`` (n, 2)."""
-    from scipy.spatial import ConvexHull, QhullError  # slow to load
-
     low, high = p.min(axis=0), p.max(axis=0)
     unit = max(float((high - low).max()) / 2, 1.0)
-    hull: Hull | None
-    try:
-        hull = Hull(p[ConvexHull(p).vertices], p) if len(p) > 3 else None
-    except QhullError:  # all on one line
-        hull = None
     limits = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
-    return Shape(degree, unit, limits, hull, reach)
+    return Shape(degree, unit, limits, Hull(p), reach)
 
 
 @dataclass(frozen=True)
@@ -331,7 +324,7 @@ def node_redundancy(residual: NDArray[Any], longest: int = 8) -> float:
     """
     found: list[float] = []
     steps = np.empty((2, longest))
-    _kernels.variogram(residual, 30, steps)
+    _kernels.variogram(np.ascontiguousarray(residual, np.float64), 30, steps)
     for line in steps.tolist():
         g = [step for step in line if isfinite(step)]
         if len(g) < 2:

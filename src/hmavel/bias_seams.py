@@ -111,8 +111,8 @@ class Base:
         """Return coefficients and steps (k + n,) and their covariance."""
         info = self.information(steps[None])[c, 0]
         pull = self.pull[c][steps]
-        size = covariance @ np.linalg.solve(np.eye(len(steps)) + info @ covariance, pull)
         of_steps = covariance @ np.linalg.inv(np.eye(len(steps)) + info @ covariance)
+        size = of_steps @ pull
         jumps = np.zeros(len(self.sums.mass))
         np.add.at(jumps, steps, size)
         lean = self.stiff[c][steps]
@@ -260,5 +260,5 @@ class Pairs:
         n = len(rows[0])
         out = np.zeros((n + len(rows[1]), n + len(rows[1])))
         for part, at in zip((slice(0, n), slice(n, None)), rows, strict=True):
-            out[part, part] = comb_covariance(len(at), DEVIATIONS[0])
+            out[part, part] = comb_prior(len(at), DEVIATIONS[0]).covariance
         return np.concatenate(rows), out

@@ -195,9 +195,8 @@ class Search:
 
     def _distance(self, p: Array) -> Array:
         """Return the distance (n,) of places from the ground's outline, in reaches."""
-        hull, reach = self.frame.hull, self.frame.reach
-        far = np.zeros(len(p)) if hull is None else hull.distance(p, reach)
-        return np.asarray(far / max(reach, 1e-9))
+        reach = self.shape.reach
+        return self.shape.hull.distance(p, reach) / max(reach, 1e-9)
 
     def _extrapolation(self, fit: Fit, leverage: float) -> float:
         """Return the mean leverage of all places over that of the ground."""

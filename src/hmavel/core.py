@@ -65,9 +65,9 @@ def core_scatter(x: ArrayLike, y: ArrayLike) -> Core:
     return Core(np.array([c0, c1]), np.array([s0, s1]), share)
 
 
-def middle(values: Array) -> tuple[float, float]:
+def middle(values: NDArray[np.floating]) -> tuple[float, float]:
     """Return the median of finite values, at least one, and their median distance to it."""
-    return _kernels.middle(np.ascontiguousarray(values), np.empty(len(values)))
+    return _kernels.middle(np.ascontiguousarray(values, np.float64), np.empty(len(values)))
 
 
 def clipped_variance(limit: Any) -> Any:
