@@ -191,7 +191,8 @@ def robust_fit(shape: Shape, p: Array, y: Array, start: Array, core: Array) -> F
                 hint="widen the stable mask or drop the pair",
             )  # fmt: skip
 
-    improve(np.maximum(core, 1e-9), 1e-2, 31)
+    # a kernel: of some hundred nodes NumPy takes longer to begin than to add
+    improve(np.maximum(core, 1e-9), 1e-2, 31)  # one to begin with
     sigma = np.maximum(core_sigma(residual), 1e-9)
     improve(sigma, 1e-7, 30)
     return Fit(shape, beta, weight, sigma, inverse)

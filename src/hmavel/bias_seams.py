@@ -78,6 +78,7 @@ class Base:
         self.log = terms.log_det + _kernels.base(
             gram, moment, terms.column, terms.prior, kappa, self.inverse, self.beta
         )
+        #: what a sum over nodes takes from them: the inverse times a node's information
         self.lean = kappa[:, None, None] * self.inverse
 
     @cached_property
