@@ -151,8 +151,8 @@ def information(const double[:, ::1] x, const double[::1] mass,
     with nogil:
         for c in range(2):
             for i in range(at.shape[0]):
-                hmk.hmk_information(&ground, c, &at[i, 0], <int>at.shape[1],
-                                    &out[c, i, 0, 0])
+                hmk.hmk_step_information(&ground, c, &at[i, 0], <int>at.shape[1],
+                                         &out[c, i, 0, 0])
 
 
 def steps(const double[:, ::1] x, const double[::1] mass, const double[:, :, ::1] stiff,

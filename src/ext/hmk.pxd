@@ -162,8 +162,8 @@ cdef extern from "hmk_seams.h" nogil:
     double hmk_base(const double *gram, const double *moment, int all, const ptrdiff_t *column,
                     int k, const double *prior, const double *kappa, double *inverse,
                     double *beta)
-    void hmk_information(const hmk_ground *ground, int c, const ptrdiff_t *at, int n,
-                         double *info)
+    void hmk_step_information(const hmk_ground *ground, int c, const ptrdiff_t *at, int n,
+                              double *info)
     void hmk_steps(const hmk_ground *ground, const double *pull, const ptrdiff_t *at,
                    ptrdiff_t m, int n, const double *precision, int priors, double least,
                    double *scratch, double *log)

@@ -26,7 +26,7 @@ double hmk_base(const double *gram, const double *moment, int all, const ptrdiff
     return log_evidence;
 }
 
-void hmk_information(const hmk_ground *g, int c, const ptrdiff_t *at, int n, double *info)
+void hmk_step_information(const hmk_ground *g, int c, const ptrdiff_t *at, int n, double *info)
 {
     const double *stiff = g->stiff + c * g->bins * g->k;
     for (int a = 0; a < n; a++)
@@ -65,7 +65,7 @@ void hmk_steps(const hmk_ground *ground, const double *pull, const ptrdiff_t *at
     memset(log, 0, (size_t)(priors * m) * sizeof *log);
     for (ptrdiff_t i = 0; i < m; i++, at += n)
         for (int c = 0; c < 2; c++) {
-            hmk_information(ground, c, at, n, info);
+            hmk_step_information(ground, c, at, n, info);
             for (int k = 0; k < priors; k++) {
                 for (int j = 0; j < n * n; j++)
                     whole[j] = info[j] + precision[k * n * n + j];
@@ -86,7 +86,7 @@ void hmk_step_sizes(const hmk_ground *ground, const double *pull, const ptrdiff_
         ones[i] = 1.0;
     for (ptrdiff_t i = 0; i < m; i++, at += n)
         for (int c = 0; c < 2; c++) {
-            hmk_information(ground, c, at, n, info);
+            hmk_step_information(ground, c, at, n, info);
             memset(half, 0, (size_t)(2 * n * n) * sizeof *half); /* and a */
             memset(pulls, 0, (size_t)n * sizeof *pulls);
             for (int q = 0; q < n; q++)

@@ -28,7 +28,8 @@ typedef struct {
 } hmk_ground;
 
 /* What ground says of steps of component `c` at the bins `at` (n,): `info` (n, n). */
-void hmk_information(const hmk_ground *ground, int c, const ptrdiff_t *at, int n, double *info);
+void hmk_step_information(const hmk_ground *ground, int c, const ptrdiff_t *at, int n,
+                          double *info);
 
 /* Log evidence, both components together, of n steps at the bins `at` (m, n) with each of the
  * priors' `precision` (priors, n, n), no eigenvalue of which is less than `least`.
