@@ -140,7 +140,7 @@ def test_cut_prior_keeps_its_variance(small):
 def test_slope_of_the_evidence(small):
     network, cell, design, *_ = small
     scenes, prior = design.scenes, design.prior
-    known = [month_evidence.information(cell, scenes, prior.design, prior.unresolved)]
+    known = month_evidence.information([cell], scenes, prior.design, prior.unresolved)
 
     def value(h):
         return month_evidence.evidence(known, h, network.months).value
