@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from hmavel._types import DAYS_PER_YEAR, ByteArray, FloatArray
 from hmavel.month_doubt import contradictory, judged_loosely, with_noise
@@ -56,6 +57,17 @@ _LEVEL_LEAST = 100.0
 _CUT_SOLVE, _CUT_SCREEN, _CUT_COARSE = 1e-3, 0.1, 0.3
 #: Log evidence within which classes are compared once more, exactly.
 _CLOSE_CALL = 15.0
+
+
+@cache
+def _libraries() -> Any:
+    """Return the libraries of linear algebra: to look for them takes 5 ms each time."""
+    return ThreadpoolController()
+
+
+def _one_thread() -> Any:
+    """Return the context within which they use one thread."""
+    return _libraries().limit(limits=1)
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,7 @@ def learn(
     hyperparameters: tuple[Hyperparameters, ...] | None,
 ) -> Shared:
     """Learn from a sample of the cells what the method needs; ``v``, ``sigma`` (p, cells)."""
-    with threadpool_limits(1):
+    with _one_thread():
         some = sample_cells(v, sigma)
         v, sigma = shared.network.merged(v[:, some], sigma[:, some])
         batch = make_batch(shared.network, v, sigma)
@@ -179,7 +191,7 @@ def learn(
 
 def shared_error(network: PairNetwork, v: FloatArray, sigma: FloatArray) -> float:
     """Learn the scenes' shared error, m, from a few cells of ``v``, ``sigma`` (p, cells)."""
-    with threadpool_limits(1):
+    with _one_thread():
         some = sample_cells(v, sigma, _SCENE_SAMPLE)
         batch = make_batch(network, *network.merged(v[:, some], sigma[:, some]))
         speeds = typical_speeds(network, batch)
@@ -217,7 +229,7 @@ def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonth
     v, sigma, torn = network.merged_and_torn(v, sigma)
     keep = np.arange(n) if shared.keep is None else shared.keep
     out = BlockMonths.blank(len(keep), cells, shared.covariance)
-    with threadpool_limits(1):
+    with _one_thread():
         overlap = overlap_months(network, v, sigma**2, shared.shared.sigma)
         out.overlap_mean[:], out.overlap_median[:] = overlap.mean[keep], overlap.median[keep]
         if shared.method == "overlap":
