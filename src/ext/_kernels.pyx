@@ -5,6 +5,7 @@ Decides nothing: shapes, defaults and ranges are settled by the callers in ``hma
 """
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t, uintptr_t
 
 cimport hmk
@@ -319,3 +320,16 @@ def evidence(const double[:, :, ::1] normal, const double[::1] log_det,
         pivot = hmk.hmk_evidence(&routines, &prior, n, first, &known, &work[0], &misfit[0],
                                  NULL if slopes is None else &along)
     return pivot
+
+
+def add_products(const double[:, ::1] rows, const double[::1] amplitude,
+                 const ptrdiff_t[::1] early, const ptrdiff_t[::1] late,
+                 double[::1, :] normal):
+    """Add to the lower half of ``normal``, after ``bind_lapack``; see ``hmk_normal.h``."""
+    cdef hmk.hmk_pair_rows pairs
+    pairs.pairs, pairs.columns = <int>rows.shape[0], <int>rows.shape[1]
+    pairs.scenes = <int>normal.shape[0] - pairs.columns
+    pairs.rows, pairs.amplitude = &rows[0, 0], &amplitude[0]
+    pairs.early, pairs.late = &early[0], &late[0]
+    with nogil:
+        hmk.hmk_add_products(&routines, &pairs, &normal[0, 0])

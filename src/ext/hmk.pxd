@@ -183,3 +183,15 @@ cdef extern from "hmk_evidence.h" nogil:
     int hmk_evidence(const hmk_lapack *lapack, const hmk_prior *prior, int n, int first,
                      const hmk_information *known, double *work, double *misfit,
                      const hmk_slopes *slopes)
+
+
+cdef extern from "hmk_normal.h" nogil:
+    ctypedef struct hmk_pair_rows:
+        int pairs
+        int scenes
+        int columns
+        const double *rows
+        const double *amplitude
+        const ptrdiff_t *early
+        const ptrdiff_t *late
+    void hmk_add_products(const hmk_lapack *lapack, const hmk_pair_rows *rows, double *normal)

@@ -112,3 +112,10 @@ def evidence(
     misfit: NDArray[np.float64],
     slopes: NDArray[np.float64] | None = None,
 ) -> int: ...
+def add_products(
+    rows: NDArray[np.floating[Any]],
+    amplitude: NDArray[np.floating[Any]],
+    early: NDArray[np.intp],
+    late: NDArray[np.intp],
+    normal: NDArray[np.floating[Any]],
+) -> None: ...

@@ -11,17 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
-from scipy.linalg import cython_blas, cython_lapack
+from scipy import linalg
 
 from hmavel import _kernels
 from hmavel._types import FloatArray, TimeArray
 from hmavel.month_gp import Cell, SceneErrors
 from hmavel.month_kernel import SEASON_STEPS, Hyperparameters
-from hmavel.month_path import PairRows
-
-# The library that SciPy's own functions use, with their number of threads.
-_kernels.bind_lapack(cython_blas.__pyx_capi__, cython_lapack.__pyx_capi__)
+from hmavel.month_path import PairRows, steps
 
 Array = NDArray[np.float64]
 
@@ -59,20 +55,22 @@ def _summed(
     cell: Cell, scenes: SceneErrors, design: PairRows, unresolved: FloatArray
 ) -> tuple[FloatArray, float]:
     """Return ``normal`` and ``log_det`` of one cell."""
-    i = cell.pairs
-    w = cell.weight / (cell.variance + scenes.variance[i] + unresolved[i])
-    columns = np.hstack([design[i], cell.d[:, None]])
-    normal = (columns * w[:, None]).T @ columns
-    log_det = -np.log(w).sum()
-    if scenes.count:
-        matrix = scenes.matrix(i)
-        weighted = (sparse.diags_array(w) @ matrix).T.tocsr()
-        inner = (weighted @ matrix).toarray() + np.eye(scenes.count)
-        factor = linalg.cholesky(inner, lower=True)
-        cross = linalg.solve_triangular(factor, weighted @ columns, lower=True)
-        normal -= cross.T @ cross
+    i, s = cell.pairs, scenes.count
+    root_w = np.sqrt(cell.weight / (cell.variance + scenes.variance[i] + unresolved[i]))
+    side = s + design.shape[1] + 1
+    normal = np.zeros((side, side), order="F")
+    normal[np.diag_indices(s)] = 1.0
+    for some in steps(len(i), side - s):
+        rows = np.column_stack([design[i[some]], cell.d[some]]) * root_w[some, None]
+        scenes.add_products(i[some], rows, scenes.sigma * root_w[some], normal)
+    log_det = -2 * np.log(root_w).sum()
+    told = normal[s:, s:]
+    if s:
+        factor = linalg.cholesky(normal[:s, :s], lower=True)
+        cross = linalg.solve_triangular(factor, normal[s:, :s].T, lower=True)
+        told = told - cross.T @ cross
         log_det += 2 * np.log(np.diag(factor)).sum()
-    return normal, float(log_det)
+    return np.tril(told) + np.tril(told, -1).T, float(log_det)
 
 
 @dataclass(frozen=True)
