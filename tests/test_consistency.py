@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hmavel import consistency
 from hmavel.consistency import doubtful
 
 DAY = np.timedelta64(86_400_000, "ms")
@@ -72,14 +71,3 @@ def test_few_short_pairs_decide_nothing():
     pairs["vx"][45:] -= 50.0
     pairs["vx"][3:45] = np.nan
     assert not doubtful(**pairs).any()
-
-
-@pytest.mark.parametrize("pairs", [1, 6, 31, 700])
-def test_median_of_what_is_there_is_numpys(pairs):
-    rng = np.random.default_rng(pairs)
-    values = rng.standard_normal((pairs, 200))
-    there = rng.random(values.shape) < 0.6
-    there[rng.integers(pairs, size=200), np.arange(200)] = True
-    values[~there] = np.nan
-    found = consistency._median(values, there.sum(axis=0))
-    np.testing.assert_array_equal(found, np.nanmedian(values, axis=0))

@@ -15,10 +15,9 @@ import numpy as np
 
 from hmavel._types import DAYS_PER_YEAR, days_between
 from hmavel.core import NMAD
+from hmavel.medians import median_of_known
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from hmavel._types import BoolArray, FloatArray, TimeArray
 
 #: Fewer short pairs than this do not outvote a long one.
@@ -102,10 +101,10 @@ class _Middle:
 
     def __init__(self, v: Any, sigma: Any, seen: BoolArray) -> None:
         v = np.where(seen, v, np.nan).astype(float)
+        stated = median_of_known(np.where(seen, sigma, np.nan).astype(float))
+        self.value = median_of_known(v)
+        spread = NMAD * median_of_known(np.abs(v - self.value))
         count = seen.sum(axis=0)
-        stated = _median(np.where(seen, sigma, np.nan).astype(float), count)
-        self.value = _median(v, count)
-        spread = NMAD * _median(np.abs(v - self.value), count)
         real = np.maximum(spread**2 - stated**2, 0.0)
         self.variance = real + _MEDIAN_LOSS * (stated**2 + real) / count
 
@@ -113,11 +112,3 @@ class _Middle:
         allowed = np.sqrt(self.variance + np.square(sigma, dtype=float))
         return np.abs(v - self.value) > limit * allowed
 
-
-def _median(values: FloatArray, count: NDArray[np.intp]) -> FloatArray:
-    """Median down the columns, of the ``count`` values that are not NaN; at least one is."""
-    ordered = np.sort(values, axis=0)  # NaN last
-    low, high = (
-        np.take_along_axis(ordered, k[None], axis=0)[0] for k in ((count - 1) // 2, count // 2)
-    )
-    return np.asarray((low + high) / 2)

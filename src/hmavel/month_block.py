@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from hmavel._types import DAYS_PER_YEAR, ByteArray, FloatArray
+from hmavel.medians import median_of_known
 from hmavel.month_doubt import contradictory, judged_loosely, with_noise
 from hmavel.month_fit import learn_classes, learn_scene_sigma
 from hmavel.month_gp import (
@@ -216,7 +217,7 @@ def sample_cells(v: FloatArray, sigma: FloatArray, size: int = SAMPLE) -> NDArra
     good = np.flatnonzero(seen >= max(1, np.quantile(seen[seen > 0], 0.5)))
     # A thousand candidates are as good as all, and keep this cheap for any number of cells.
     good = good[np.linspace(0, len(good) - 1, min(len(good), 1024)).astype(int)]
-    speed = np.abs(np.nanmedian(v[:, good], axis=0))
+    speed = np.abs(median_of_known(v[:, good]))
     order = good[np.argsort(speed, kind="stable")]
     at = np.linspace(0, len(order) - 1, min(size, len(order)))
     return np.asarray(order[np.round(at).astype(int)])
