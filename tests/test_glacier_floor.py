@@ -16,9 +16,18 @@ from hmavel._types import Grid, pair_id
 from hmavel.config import Config
 from hmavel.derived import summary
 from hmavel.floor import UNVERIFIED, Floor
-from hmavel.glacier_floor import COLUMNS, RECORD, glacier_floor, ice_counts, rows_of
+from hmavel.glacier_floor import (
+    COLUMNS,
+    GROUND,
+    RECORD,
+    glacier_floor,
+    ground_cells,
+    ice_counts,
+    rows_of,
+)
 from hmavel.month import compose_months
 from hmavel.month_kernel import Hyperparameters
+from hmavel.pair_stack import read_pairs
 from hmavel.product.derived_field import combine_derived
 from hmavel.raster_write import write_geotiff
 
@@ -85,10 +94,12 @@ def glacier(tmp_path_factory):
 
 def made(glacier, config=None, typical=60.0):
     plan, composed, rows, folder = glacier
+    config = config or Config()
+    cells = ground_cells(plan.site, config)
+    [ground] = read_pairs(folder / "pairs", rows, (cells, GROUND))
     return glacier_floor(
-        plan, composed, used=rows, folder=folder, config=config or Config(), jobs=1,
-        typical_pairs=typical,
-    )  # fmt: skip
+        plan, composed, ground, used=rows, config=config, jobs=1, typical_pairs=typical
+    )
 
 
 def test_shaded_ground_is_the_floor_of_shaded_ice(glacier):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from hmavel import month_evidence, month_gp, month_path
+from hmavel import month_evidence, month_path
 from hmavel.month import compose_months
 from hmavel.month_block import shared_error
-from hmavel.month_gp import Cell, Design, leave_out, predict, scene_errors, solve
+from hmavel.month_gp import Cell, Design, SceneErrors, leave_out, predict, scene_errors, solve
 from hmavel.month_kernel import PARTS, Hyperparameters, fine_covariance, month_prior
 from hmavel.month_path import overlap_rows
 from hmavel.month_screen import agree, make_batch
@@ -72,14 +72,31 @@ def test_solve_equals_dense_regression(small):
     assert found.log_evidence == pytest.approx(expected, abs=1e-6)
 
 
-def test_many_scenes_take_another_way_to_the_same_answer(small, monkeypatch):
+@pytest.mark.parametrize("seed", range(4))
+def test_products_of_pairs_are_those_of_dense_rows(seed):
+    rng = np.random.default_rng(seed)
+    q, s, r = rng.integers(1, 60), rng.integers(1, 20), rng.integers(1, 15)
+    early, late = rng.integers(-1, s, (2, q))
+    late[late == early] = -1
+    scenes = SceneErrors(1.0, int(s), early, late, np.zeros(q))
+    pairs = rng.permutation(q)[: q // 2 + 1]
+    rows, amplitude = rng.standard_normal((len(pairs), r)), rng.uniform(0.1, 2.0, len(pairs))
+    before = np.asfortranarray(rng.standard_normal((s + r, s + r)))
+    found = before.copy(order="F")
+    scenes.add_products(pairs, rows, amplitude, found)
+    dense = np.hstack([scenes.matrix(pairs).toarray() * amplitude[:, None], rows])
+    np.testing.assert_allclose(np.tril(found - before), np.tril(dense.T @ dense), atol=1e-13)
+    np.testing.assert_array_equal(np.triu(found, 1), np.triu(before, 1))
+
+
+def test_pairs_in_pieces_give_the_same_answer(small, monkeypatch):
     _, cell, design, *_ = small
-    few = solve(design, cell)
-    monkeypatch.setattr(month_gp, "_MANY_SCENES", 0)
-    many = solve(design, cell)
-    np.testing.assert_allclose(many.mean, few.mean, atol=1e-8)
-    np.testing.assert_allclose(many.root, few.root, atol=1e-8)
-    assert many.log_evidence == pytest.approx(few.log_evidence, abs=1e-7)
+    whole = solve(design, cell)
+    monkeypatch.setattr(month_path, "_MOST", 1)  # 64 pairs at a time
+    pieces = solve(design, cell)
+    np.testing.assert_allclose(pieces.mean, whole.mean, atol=1e-8)
+    np.testing.assert_allclose(pieces.root, whole.root, atol=1e-8)
+    assert pieces.log_evidence == pytest.approx(whole.log_evidence, abs=1e-7)
 
 
 def test_leave_out_equals_solving_without_the_pair(small):
@@ -140,7 +157,7 @@ def test_cut_prior_keeps_its_variance(small):
 def test_slope_of_the_evidence(small):
     network, cell, design, *_ = small
     scenes, prior = design.scenes, design.prior
-    known = [month_evidence.information(cell, scenes, prior.design, prior.unresolved)]
+    known = month_evidence.information([cell], scenes, prior.design, prior.unresolved)
 
     def value(h):
         return month_evidence.evidence(known, h, network.months).value

@@ -4,6 +4,7 @@
 Decides nothing: shapes, defaults and ranges are settled by the callers in ``hmavel``.
 """
 
+from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t, uintptr_t
 
@@ -381,3 +382,73 @@ def add_strain(const float[:, ::1] x, float reach, float[:, ::1] sigma):
     """Widen ``sigma`` in place by the strain; see ``hmk_outliers.h``."""
     with nogil:
         hmk.hmk_add_strain(&x[0, 0], x.shape[0], x.shape[1], reach, &sigma[0, 0])
+
+
+cdef hmk.hmk_lapack routines
+
+
+cdef void *address(dict published, str name) except NULL:
+    """Where a routine is; integers of another size would be read wrongly."""
+    cdef object capsule = published[name]
+    cdef const char *signature = PyCapsule_GetName(capsule)
+    if b" int *" not in <bytes>signature:
+        raise ImportError(f"SciPy's {name}: expected integers of C, got {signature.decode()}")
+    return PyCapsule_GetPointer(capsule, signature)
+
+
+def bind_lapack(dict blas, dict lapack):
+    """Take the routines from what SciPy's ``cython_blas`` and ``cython_lapack`` publish."""
+    routines.dtrmm, routines.dtrsm = address(blas, "dtrmm"), address(blas, "dtrsm")
+    routines.dtrmv, routines.dtrsv = address(blas, "dtrmv"), address(blas, "dtrsv")
+    routines.dsymv, routines.dsyrk = address(blas, "dsymv"), address(blas, "dsyrk")
+    routines.dpotrf = address(lapack, "dpotrf")
+
+
+def evidence_work(int n, Py_ssize_t cells):
+    """Return how many numbers of memory ``evidence`` wants."""
+    return hmk.hmk_evidence_work(n, cells)
+
+
+def evidence(const double[:, :, ::1] normal, const double[::1] log_det,
+             const double[::1] count, int first, tuple numbers,
+             const double[::1] season_pace, const double[::1] event_pace,
+             double[::1] work, double[::1] misfit, double[::1] slopes=None):
+    """Evaluate the evidence, after ``bind_lapack``; see ``hmk_evidence.h``.
+
+    ``numbers`` as in ``hmk_prior``; None for a clock that goes evenly. ``slopes`` as in
+    ``hmk_slopes``, one after the other, or the first alone. Return 0 or the bad pivot's row.
+    """
+    cdef int n = <int>normal.shape[1] - 1, pivot
+    cdef hmk.hmk_information known
+    known.cells, known.normal = normal.shape[0], &normal[0, 0, 0]
+    known.log_det, known.count = &log_det[0], &count[0]
+    cdef hmk.hmk_prior prior
+    (prior.level, prior.season, prior.shape, prior.memory, prior.event, prior.duration,
+     prior.noise, prior.burst, prior.burst_at, prior.burst_width) = numbers
+    prior.season_pace = NULL if season_pace is None else &season_pace[0]
+    prior.event_pace = NULL if event_pace is None else &event_pace[0]
+    cdef hmk.hmk_slopes along
+    along.season = along.event = along.burst = NULL
+    if slopes is not None:
+        along.number = &slopes[0]
+        if slopes.shape[0] > hmk.HMK_NUMBERS:
+            along.season = along.number + hmk.HMK_NUMBERS
+            along.event = along.season + hmk.HMK_SEASON_STEPS
+            along.burst = along.event + n
+    with nogil:
+        pivot = hmk.hmk_evidence(&routines, &prior, n, first, &known, &work[0], &misfit[0],
+                                 NULL if slopes is None else &along)
+    return pivot
+
+
+def add_products(const double[:, ::1] rows, const double[::1] amplitude,
+                 const ptrdiff_t[::1] early, const ptrdiff_t[::1] late,
+                 double[::1, :] normal):
+    """Add to the lower half of ``normal``, after ``bind_lapack``; see ``hmk_normal.h``."""
+    cdef hmk.hmk_pair_rows pairs
+    pairs.pairs, pairs.columns = <int>rows.shape[0], <int>rows.shape[1]
+    pairs.scenes = <int>normal.shape[0] - pairs.columns
+    pairs.rows, pairs.amplitude = &rows[0, 0], &amplitude[0]
+    pairs.early, pairs.late = &early[0], &late[0]
+    with nogil:
+        hmk.hmk_add_products(&routines, &pairs, &normal[0, 0])

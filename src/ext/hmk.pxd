@@ -194,3 +194,64 @@ cdef extern from "hmk_outliers.h" nogil:
                         float *sigma)
     hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
                                float limit, int32_t *parent, int32_t *size)
+
+
+cdef extern from "hmk_lapack.h" nogil:
+    ctypedef struct hmk_lapack:
+        void *dtrmm
+        void *dtrsm
+        void *dtrmv
+        void *dtrsv
+        void *dsymv
+        void *dsyrk
+        void *dpotrf
+
+
+cdef extern from "hmk_month_prior.h" nogil:
+    enum:
+        HMK_SEASON_STEPS
+        HMK_NUMBERS
+
+    ctypedef struct hmk_prior:
+        double level
+        double season
+        double shape
+        double memory
+        double event
+        double duration
+        double noise
+        double burst
+        double burst_at
+        double burst_width
+        const double *season_pace
+        const double *event_pace
+
+    ctypedef struct hmk_slopes:
+        double *number
+        double *season
+        double *event
+        double *burst
+
+
+cdef extern from "hmk_evidence.h" nogil:
+    ctypedef struct hmk_information:
+        ptrdiff_t cells
+        const double *normal
+        const double *log_det
+        const double *count
+    ptrdiff_t hmk_evidence_work(int n, ptrdiff_t cells)
+    int hmk_evidence(const hmk_lapack *lapack, const hmk_prior *prior, int n, int first,
+                     const hmk_information *known, double *work, double *misfit,
+                     const hmk_slopes *slopes)
+
+
+cdef extern from "hmk_normal.h" nogil:
+    ctypedef struct hmk_pair_rows:
+        int pairs
+        int scenes
+        int columns
+        const double *rows
+        const double *amplitude
+        const ptrdiff_t *early
+        const ptrdiff_t *late
+    void hmk_add_products(const hmk_lapack *lapack, const hmk_pair_rows *rows, double *normal)

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -173,3 +174,24 @@ def clump_sizes(
     size: NDArray[np.int32],
 ) -> int: ...
 def add_strain(x: NDArray[np.float32], reach: float, sigma: NDArray[np.float32]) -> None: ...
+def bind_lapack(blas: Mapping[str, Any], lapack: Mapping[str, Any]) -> None: ...
+def evidence_work(n: int, cells: int) -> int: ...
+def evidence(
+    normal: NDArray[np.float64],
+    log_det: NDArray[np.float64],
+    count: NDArray[np.float64],
+    first: int,
+    numbers: tuple[float, ...],
+    season_pace: NDArray[np.floating[Any]] | None,
+    event_pace: NDArray[np.floating[Any]] | None,
+    work: NDArray[np.float64],
+    misfit: NDArray[np.float64],
+    slopes: NDArray[np.float64] | None = None,
+) -> int: ...
+def add_products(
+    rows: NDArray[np.floating[Any]],
+    amplitude: NDArray[np.floating[Any]],
+    early: NDArray[np.intp],
+    late: NDArray[np.intp],
+    normal: NDArray[np.floating[Any]],
+) -> None: ...

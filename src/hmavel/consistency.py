@@ -15,6 +15,7 @@ import numpy as np
 
 from hmavel._types import DAYS_PER_YEAR, days_between
 from hmavel.core import NMAD
+from hmavel.medians import median_of_known
 
 if TYPE_CHECKING:
     from hmavel._types import BoolArray, FloatArray, TimeArray
@@ -100,9 +101,9 @@ class _Middle:
 
     def __init__(self, v: Any, sigma: Any, seen: BoolArray) -> None:
         v = np.where(seen, v, np.nan).astype(float)
-        stated = np.nanmedian(np.where(seen, sigma, np.nan).astype(float), axis=0)
-        self.value = np.nanmedian(v, axis=0)
-        spread = NMAD * np.nanmedian(np.abs(v - self.value), axis=0)
+        stated = median_of_known(np.where(seen, sigma, np.nan).astype(float))
+        self.value = median_of_known(v)
+        spread = NMAD * median_of_known(np.abs(v - self.value))
         count = seen.sum(axis=0)
         real = np.maximum(spread**2 - stated**2, 0.0)
         self.variance = real + _MEDIAN_LOSS * (stated**2 + real) / count
@@ -110,3 +111,4 @@ class _Middle:
     def contradicts(self, v: Any, sigma: Any, limit: float) -> Any:
         allowed = np.sqrt(self.variance + np.square(sigma, dtype=float))
         return np.abs(v - self.value) > limit * allowed
+

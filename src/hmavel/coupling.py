@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from hmavel.core import NMAD
+from hmavel.medians import median_of_known
 
 if TYPE_CHECKING:
     from hmavel._types import BoolArray, FloatArray
@@ -147,9 +148,9 @@ def _robust_mean(v: FloatArray, level: FloatArray, seen: BoolArray) -> FloatArra
     values = np.where(seen, v, np.nan)
     blank = ~seen.any(axis=0)
     values[:, blank] = 0.0
-    middle = np.nanmedian(values, axis=0)
+    middle = median_of_known(values)
     near = np.abs(values - middle) < OUTLIER * np.maximum(
-        level, NMAD * np.nanmedian(np.abs(values - middle), axis=0)
+        level, NMAD * median_of_known(np.abs(values - middle))
     )
     weight = np.where(near & seen, 1.0 / np.square(level), 0.0)
     total = weight.sum(axis=0)
@@ -192,7 +193,7 @@ def _median_around(change: FloatArray, seen: BoolArray) -> FloatArray:
     side = range(_MEDIAN)
     some = np.stack([padded[r : r + rows, c : c + cols] for r in side for c in side])
     some[:, ~seen] = 0.0
-    return np.asarray(np.nanmedian(some, axis=0))
+    return median_of_known(some)
 
 
 def _excess(z: FloatArray, known: BoolArray) -> FloatArray:

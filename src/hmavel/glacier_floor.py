@@ -23,7 +23,7 @@ from hmavel.floor import (
 from hmavel.joined import join
 from hmavel.month import Months, compose_months
 from hmavel.network_check import sample_of
-from hmavel.pair_stack import KEPT, STABLE, believed, read_pairs
+from hmavel.pair_stack import KEPT, STABLE, believed
 from hmavel.product.derived_field import TOLD
 from hmavel.raster_resample import resample
 from hmavel.shade import read_relief
@@ -53,6 +53,8 @@ MOST_CELLS = 250
 #: Ground that is seen in fewer than this share of the pairs of the ice is left out: its months
 #: would rest on the prior.
 LEAST_SHARE = 0.5
+#: Bands of the pairs that say what the ground does.
+GROUND = (*KEPT, STABLE)
 #: Columns of ``floor.csv``: a row for each glacier's ice, and for each component and class of
 #: its ground.
 COLUMNS = (
@@ -98,9 +100,9 @@ def ice_counts(season: Mapping[str, FloatArray]) -> dict[str, int]:
 def glacier_floor(
     glacier: GlacierPlan,
     on_ice: Mapping[str, Months],
+    ground: Mapping[str, FloatArray],
     *,
     used: list[Row],
-    folder: Path,
     config: Config,
     typical_pairs: float,
     jobs: int,
@@ -115,7 +117,9 @@ def glacier_floor(
     on_ice
         The months of "vx" and "vy" on the ice: the ground gets the same months, method, prior
         and scene error.
-    used, folder, config, jobs, other
+    ground
+        The bands ``GROUND`` of the used pairs at ``ground_cells``, (pairs, 1, cells).
+    used, config, jobs, other
         As in ``compose_glacier``.
     typical_pairs
         Pairs in which half of the ice is seen.
@@ -129,8 +133,9 @@ def glacier_floor(
     try:
         near_ice = _near_ice(glacier.site, config)
         wave, covariance, months, where = _waves(
-            glacier.site, near_ice, on_ice, used, folder, config, typical_pairs, jobs, other
-        )
+            ground_cells(glacier.site, config), near_ice, on_ice, _bare(ground), used, config,
+            typical_pairs, jobs, other,
+        )  # fmt: skip
         near = near_ice.ravel()[where]
         classes = _classes(glacier, config, where)
         x, y = (
@@ -179,12 +184,19 @@ def rows_of(glacier: str, folder: Path) -> list[Row]:
     return rows
 
 
+def ground_cells(site: Site, config: Config) -> BoolArray:
+    """Return the cells off the ice, next to it and elsewhere, of which some make the floor."""
+    near_ice, bare = _near_ice(site, config), ~site.any_ice
+    # Next to the ice there is little ground; of the rest a part is enough.
+    return np.asarray(sample_of(near_ice & bare) | sample_of(~near_ice & bare))
+
+
 def _waves(
-    site: Site,
+    ground: BoolArray,
     near_ice: BoolArray,
     on_ice: Mapping[str, Months],
+    stack: dict[str, FloatArray],
     used: list[Row],
-    folder: Path,
     config: Config,
     typical_pairs: float,
     jobs: int,
@@ -193,12 +205,9 @@ def _waves(
     dict[str, FloatArray], dict[str, FloatArray], dict[str, FloatArray], NDArray[np.intp]
 ]:
     """Return ground cells' line and wave, its covariance, number of months; which cells."""
-    # Next to the ice there is little ground; of the rest a part is enough.
-    ground = sample_of(near_ice & ~site.any_ice) | sample_of(~near_ice & ~site.any_ice)
     start, end = (
         np.array([row[name] for row in used], "datetime64[ms]") for name in ("start", "end")
     )
-    stack = _bare(folder, used, ground)
     if other is not None:
         stack, start, end = join(stack, start, end, other, ground)
     stack = believed(stack, start, end, config)
@@ -224,11 +233,11 @@ def _waves(
     return wave, covariance, number, where
 
 
-def _bare(folder: Path, used: list[Row], ground: BoolArray) -> dict[str, FloatArray]:
-    """Read the pairs at ground cells, NaN where they are not bare in the pair."""
-    stack = read_pairs(folder / "pairs", used, ground, (*KEPT, STABLE))
-    still = stack.pop(STABLE) == 1
-    return stack | {axis: np.where(still, stack[axis], np.nan) for axis in ("vx", "vy")}
+def _bare(ground: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return the pairs at ground cells, NaN where they are not bare in the pair."""
+    kept = {name: ground[name] for name in KEPT}
+    still = ground[STABLE] == 1
+    return kept | {axis: np.where(still, kept[axis], np.nan) for axis in ("vx", "vy")}
 
 
 def _window(config: Config) -> float:

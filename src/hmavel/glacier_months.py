@@ -13,8 +13,8 @@ from hmavel.config import as_json, product_options
 from hmavel.coupling import couple, missing_of_level
 from hmavel.figures_floor import floor_figure
 from hmavel.glacier_floor import FIGURE as FLOOR_FIGURE
+from hmavel.glacier_floor import GROUND, FloorResult, glacier_floor, ground_cells
 from hmavel.glacier_floor import RECORD as FLOOR
-from hmavel.glacier_floor import FloorResult, glacier_floor
 from hmavel.inputs import INPUTS, digest, shortened, together
 from hmavel.joined import facts_of, join, source_of
 from hmavel.month import Months, compose_months
@@ -93,7 +93,10 @@ def compose_glacier(
     with clock.stage("months"):
         gain = None
         twice = bool(used) and config.correlate.second_taper > 0
-        stack = read_pairs(folder / "pairs", used, site.ice, KEPT + MORE * twice)
+        wanted = [(site.ice, KEPT + MORE * twice)]
+        if wants_derived:
+            wanted.append((ground_cells(site, config), GROUND))
+        stack, *ground = read_pairs(folder / "pairs", used, *wanted)
         if twice:
             stack, gain = _sharpened(stack, start, end, site, config)
         if other is not None:
@@ -128,7 +131,7 @@ def compose_glacier(
         if wants_derived:
             seen = np.isfinite(stack["vx"]).sum(axis=0)
             floor = glacier_floor(
-                glacier, composed, used=used, folder=folder, config=config, jobs=jobs,
+                glacier, composed, ground[0], used=used, config=config, jobs=jobs,
                 typical_pairs=float(np.median(seen)), other=other,
             )  # fmt: skip
         common = None

@@ -133,7 +133,7 @@ def finish_glacier(
 def _granule(row: Row, site: Site, folder: Path, config: Config) -> Path:
     """Write a pair as ITS_LIVE would have it."""
     everywhere = np.ones(site.grid.shape, bool)
-    bands = read_pairs(folder / "pairs", [row], everywhere, KEPT)
+    [bands] = read_pairs(folder / "pairs", [row], (everywhere, KEPT))
     years = row["days"] / DAYS_PER_YEAR
     shift = [np.nan if row[f"bias_{to}_m"] is None else row[f"bias_{to}_m"] / years
              for to in ("east", "north")]  # fmt: skip

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from hmavel._types import DAYS_PER_YEAR, ByteArray, FloatArray
+from hmavel.medians import median_of_known
 from hmavel.month_doubt import contradictory, judged_loosely, with_noise
 from hmavel.month_fit import learn_classes, learn_scene_sigma
 from hmavel.month_gp import (
@@ -56,6 +58,17 @@ _LEVEL_LEAST = 100.0
 _CUT_SOLVE, _CUT_SCREEN, _CUT_COARSE = 1e-3, 0.1, 0.3
 #: Log evidence within which classes are compared once more, exactly.
 _CLOSE_CALL = 15.0
+
+
+@cache
+def _libraries() -> Any:
+    """Return the libraries of linear algebra: to look for them takes 5 ms each time."""
+    return ThreadpoolController()
+
+
+def _one_thread() -> Any:
+    """Return the context within which they use one thread."""
+    return _libraries().limit(limits=1)
 
 
 @dataclass(frozen=True)
@@ -148,7 +161,7 @@ def learn(
     hyperparameters: tuple[Hyperparameters, ...] | None,
 ) -> Shared:
     """Learn from a sample of the cells what the method needs; ``v``, ``sigma`` (p, cells)."""
-    with threadpool_limits(1):
+    with _one_thread():
         some = sample_cells(v, sigma)
         v, sigma = shared.network.merged(v[:, some], sigma[:, some])
         batch = make_batch(shared.network, v, sigma)
@@ -179,7 +192,7 @@ def learn(
 
 def shared_error(network: PairNetwork, v: FloatArray, sigma: FloatArray) -> float:
     """Learn the scenes' shared error, m, from a few cells of ``v``, ``sigma`` (p, cells)."""
-    with threadpool_limits(1):
+    with _one_thread():
         some = sample_cells(v, sigma, _SCENE_SAMPLE)
         batch = make_batch(network, *network.merged(v[:, some], sigma[:, some]))
         speeds = typical_speeds(network, batch)
@@ -204,7 +217,7 @@ def sample_cells(v: FloatArray, sigma: FloatArray, size: int = SAMPLE) -> NDArra
     good = np.flatnonzero(seen >= max(1, np.quantile(seen[seen > 0], 0.5)))
     # A thousand candidates are as good as all, and keep this cheap for any number of cells.
     good = good[np.linspace(0, len(good) - 1, min(len(good), 1024)).astype(int)]
-    speed = np.abs(np.nanmedian(v[:, good], axis=0))
+    speed = np.abs(median_of_known(v[:, good]))
     order = good[np.argsort(speed, kind="stable")]
     at = np.linspace(0, len(order) - 1, min(size, len(order)))
     return np.asarray(order[np.round(at).astype(int)])
@@ -217,7 +230,7 @@ def block_months(shared: Shared, v: FloatArray, sigma: FloatArray) -> BlockMonth
     v, sigma, torn = network.merged_and_torn(v, sigma)
     keep = np.arange(n) if shared.keep is None else shared.keep
     out = BlockMonths.blank(len(keep), cells, shared.covariance)
-    with threadpool_limits(1):
+    with _one_thread():
         overlap = overlap_months(network, v, sigma**2, shared.shared.sigma)
         out.overlap_mean[:], out.overlap_median[:] = overlap.mean[keep], overlap.median[keep]
         if shared.method == "overlap":

@@ -88,15 +88,15 @@ def learn_classes(
     overlap = overlap_rows(network)
     nothing = np.zeros(len(overlap))
     cells = [_trimmed(cell) for cell in cells]
-    known = [information(cell, scenes, overlap, nothing) for cell in cells]
+    known = information(cells, scenes, overlap, nothing)
     starts = [
         replace(TYPICAL, level=level, season=season, event=event, shape=shape)
         for season, event, shape in _STARTS
     ]
     single = [
         _Single(i, *found)
-        for i, cell in enumerate(known)
-        for found in _by_shape([_climb([cell], h, months) for h in starts])
+        for i in range(len(known))
+        for found in _by_shape([_climb(known.take([i]), h, months) for h in starts])
     ]
     member = _sort_into_classes(known, single, months)
 
@@ -105,7 +105,7 @@ def learn_classes(
         inside = np.flatnonzero(member == label)
         h = single[label].prior
         if len(inside) > 1:
-            h = _climb([known[i] for i in inside], h, months)[1]
+            h = _climb(known.take(inside), h, months)[1]
         classes.append(_refined(network, [cells[i] for i in inside], scenes, h))
     return classes
 
@@ -121,7 +121,7 @@ def _refined(
     cells = [_trimmed(reweigh_cell(Design(prior, scenes), cell)) for cell in cells]
     # The search scales all of C by noise^2, of which this part is not stated error.
     unresolved = prior.unresolved / h.noise**2
-    known = [information(cell, scenes, prior.design, unresolved) for cell in cells]
+    known = information(cells, scenes, prior.design, unresolved)
     plain, even = _climb(known, h, network.months)
     paced, uneven = _climb(known, even, network.months, clocks=True)
     clocks = plain - paced > _CLOCK_PRICE
@@ -134,14 +134,14 @@ def _refined(
 
 
 def _quieted(
-    cells: Sequence[Information], h: Hyperparameters, months: TimeArray
+    known: Information, h: Hyperparameters, months: TimeArray
 ) -> Hyperparameters:
     """Lower season, event or both to almost nothing where the pairs hardly mind."""
     season, event = min(_QUIET_SEASON, h.season), min(_QUIET_EVENT, h.event)
-    most = float(misfits(cells, h, months).sum()) + _QUIET_PRICE
+    most = float(misfits(known, h, months).sum()) + _QUIET_PRICE
     for quiet in (replace(h, season=season, event=event), replace(h, season=season),
                   replace(h, event=event)):  # fmt: skip
-        if float(misfits(cells, quiet, months).sum()) < most:
+        if float(misfits(known, quiet, months).sum()) < most:
             return quiet
     return h
 
@@ -205,7 +205,7 @@ def learn_scene_sigma(
         scenes = scene_errors(network, share * typical)
         total = 0.0
         for k, cell in enumerate(cells):
-            known = [information(cell, scenes, overlap, nothing)]
+            known = information([cell], scenes, overlap, nothing)
             near = prior[k]
             starts = best if near is None else [near]
             climbs = (_climb(known, h, network.months) for h in starts)
@@ -223,7 +223,7 @@ def learn_scene_sigma(
 
 
 def _likeliest_burst(
-    cells: Sequence[Information], h: Hyperparameters, months: TimeArray
+    known: Information, h: Hyperparameters, months: TimeArray
 ) -> Hyperparameters:
     """Try a burst in every half month: the evidence has a summit for each.
 
@@ -235,7 +235,7 @@ def _likeliest_burst(
         replace(h, shape=shape, season=season, burst=size, burst_at=time, burst_width=width)
         for time in (np.arange(SEASON_STEPS) + 0.5) / SEASON_STEPS
     ]
-    return min(tries, key=lambda one: float(misfits(cells, one, months).sum()))
+    return min(tries, key=lambda one: float(misfits(known, one, months).sum()))
 
 
 def _trimmed(cell: Cell) -> Cell:
@@ -273,7 +273,7 @@ def _nearest_shape(h: Hyperparameters) -> float:
 
 
 def _sort_into_classes(
-    known: Sequence[Information], single: Sequence[_Single], months: TimeArray
+    known: Information, single: Sequence[_Single], months: TimeArray
 ) -> NDArray[np.intp]:
     """Choose few of the cells' own priors that serve all cells; return each cell's choice."""
     score = -np.array([misfits(known, one.prior, months) for one in single]).T
@@ -295,7 +295,7 @@ def _value(result: tuple[float, Hyperparameters]) -> float:
 
 
 def _climb(
-    cells: Sequence[Information],
+    known: Information,
     start: Hyperparameters,
     months: TimeArray,
     *,
@@ -329,7 +329,7 @@ def _climb(
         return h.with_burst(_BURST + _BURST_SPREAD * x[burst_at:]) if burst else h
 
     def objective(x: FloatArray) -> tuple[float, FloatArray]:
-        found = evidence(cells, at(x), months, paces=clocks or burst)
+        found = evidence(known, at(x), months, paces=clocks or burst)
         slopes = [found.by_number * SPREAD]
         if clocks:
             slopes += [season_root.T @ found.by_season, event_root.T @ found.by_event]

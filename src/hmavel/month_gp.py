@@ -8,21 +8,24 @@ factor of which yields the months, their full covariance and the evidence.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import blas, lapack
+from scipy.linalg import blas, cython_blas, cython_lapack, lapack
 
+from hmavel import _kernels
 from hmavel._types import FloatArray
 from hmavel.month_kernel import MonthPrior
 from hmavel.month_path import steps
 from hmavel.network import PairNetwork
 
+# The library that SciPy's own functions use, with their number of threads.
+_kernels.bind_lapack(cython_blas.__pyx_capi__, cython_lapack.__pyx_capi__)
+
 #: Scenes that may share their error among pairs: the normal matrix is dense in them.
 _MOST_SCENES = 8000
-#: Scenes beyond which it pays to use that a pair has only two of them.
-_MANY_SCENES = 512
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,17 @@ class SceneErrors:
         value = self.sigma * np.array([-1.0, 1.0])[end]
         shape = (len(pairs), self.count)
         return sparse.coo_array((value, (row, ends[row, end])), shape=shape).tocsr()
+
+    def add_products(
+        self, pairs: Any, rows: FloatArray, amplitude: FloatArray, normal: FloatArray
+    ) -> None:
+        """Add what weighted pairs make of a normal matrix to its lower half, in place.
+
+        ``normal`` in Fortran order, the scenes first; of each pair, times the root of its
+        weight: ``rows`` (q, r) in the columns after them, and the ``amplitude`` (q,) of a
+        standard scene error.
+        """
+        _kernels.add_products(rows, amplitude, self.early[pairs], self.late[pairs], normal)
 
 
 def scene_errors(network: PairNetwork, sigma: float, *, shared: bool = True) -> SceneErrors:
@@ -92,8 +106,8 @@ class Design:
         stated = (cell.variance + self.scenes.variance[i]) * self.prior.parameters.noise**2
         return np.asarray(stated + self.prior.unresolved[i])
 
-    def rows(self, pairs: NDArray[np.intp], scale: FloatArray, out: FloatArray) -> FloatArray:
-        """Write the scaled rows of some pairs into ``out``, whose further columns stay."""
+    def rows(self, pairs: NDArray[np.intp], out: FloatArray) -> FloatArray:
+        """Write the rows of some pairs into ``out``."""
         s = self.scenes.count
         if s:
             out[:, :s] = 0.0
@@ -101,12 +115,15 @@ class Design:
             for column, sign in ((self.scenes.early, -1.0), (self.scenes.late, 1.0)):
                 at = column[pairs]
                 has = np.flatnonzero(at >= 0)
-                out[has, at[has]] = sign * amplitude * scale[has]
+                out[has, at[has]] = sign * amplitude
+        out[:, s:] = self.mode_rows(pairs)
+        return out
+
+    def mode_rows(self, pairs: NDArray[np.intp]) -> FloatArray:
+        """Return the rows of some pairs in the modes; to be read only."""
         modes = self.prior.pair_modes
         # All pairs are valid in most cells: no need to copy their rows first.
-        some = modes[:] if len(pairs) == len(modes) else modes[pairs]
-        np.multiply(some, scale[:, None], out=out[:, s : self.width])
-        return out
+        return modes[:] if len(pairs) == len(modes) else modes[pairs]
 
 
 class Workspace:
@@ -127,7 +144,7 @@ class Workspace:
             self._normal = np.empty(width**2)
         normal = self._normal[: width**2].reshape(width, width).T
         normal[:] = 0.0
-        normal[np.diag_indices(width)] = 1.0
+        self._normal[: width**2 : width + 1] = 1.0
         return normal
 
 
@@ -177,7 +194,7 @@ def predict(
     work = Workspace()
     factor, _ = _factorise(design, cell, design.total_variance(cell), work)
     m, noise = design.width, design.prior.parameters.noise
-    rows = design.rows(pairs, np.ones(len(pairs)), np.empty((len(pairs), m)))
+    rows = design.rows(pairs, np.empty((len(pairs), m)))
     reach = blas.dtrsm(1.0, factor[:m, :m], rows.T, side=0, lower=1)
     own = design.scenes.variance[pairs] * noise**2 + design.prior.unresolved[pairs]
     return factor[m, :m] @ reach, np.einsum("ij,ij->j", reach, reach) + own
@@ -193,7 +210,7 @@ def leave_out(design: Design, cell: Cell) -> LeaveOut:
     fit, spread = np.empty(q), np.empty(q)
     for some in steps(q, m):
         count = len(cell.d[some])
-        rows = design.rows(cell.pairs[some], np.ones(count), work.rows(count, m))
+        rows = design.rows(cell.pairs[some], work.rows(count, m))
         reach = blas.dtrsm(1.0, factor[:m, :m], rows.T, side=0, lower=1)
         fit[some] = y @ reach
         spread[some] = np.einsum("ij,ij->j", reach, reach)
@@ -205,18 +222,18 @@ def _factorise(
     design: Design, cell: Cell, total: FloatArray, work: Workspace
 ) -> tuple[FloatArray, float]:
     """Cholesky factor of the normal matrix with the data as its last row, and the evidence."""
-    m, q = design.width, len(cell.d)
+    m, q, r = design.width, len(cell.d), design.width - design.scenes.count
     w = cell.weight / total
     root_w = np.sqrt(w)
+    amplitude = design.scenes.sigma * design.prior.parameters.noise * root_w
     # The data row gets a 1 too: it keeps its pivot positive, and is taken off below.
     normal = work.identity(m + 1)
-    if design.scenes.count > _MANY_SCENES:
-        _add_sparse(normal, design, cell, w)
-    for some in steps(q if design.scenes.count <= _MANY_SCENES else 0, m):
-        rows = work.rows(len(root_w[some]), m + 1)
-        design.rows(cell.pairs[some], root_w[some], rows)
-        rows[:, m] = cell.d[some] * root_w[some]
-        normal = blas.dsyrk(1.0, rows.T, beta=1.0, c=normal, lower=1, overwrite_c=1)
+    for some in steps(q, r + 1):
+        pairs, scale = cell.pairs[some], root_w[some, None]
+        rows = work.rows(len(pairs), r + 1)
+        np.multiply(design.mode_rows(pairs), scale, out=rows[:, :r])
+        np.multiply(cell.d[some], root_w[some], out=rows[:, r])
+        design.scenes.add_products(pairs, rows, amplitude[some], normal)
     factor, info = lapack.dpotrf(normal, lower=1, overwrite_a=1, clean=0)
     if info != 0:
         raise ArithmeticError(
@@ -227,16 +244,3 @@ def _factorise(
     quad = factor[m, m] ** 2 - 1.0
     return factor, float(-0.5 * (quad + log_det + q * np.log(2 * np.pi)))
 
-
-def _add_sparse(normal: FloatArray, design: Design, cell: Cell, w: FloatArray) -> None:
-    """Add the weighted products of the columns to the lower half of the normal matrix."""
-    s, m = design.scenes.count, design.width
-    scenes = design.scenes.matrix(cell.pairs) * design.prior.parameters.noise
-    weighted = (sparse.diags_array(w) @ scenes).T.tocsr()
-    shared = sparse.coo_array(weighted @ scenes)
-    normal[shared.row, shared.col] += shared.data
-    weighted = weighted.tocsc()
-    for some in steps(len(w), m - s):
-        dense = np.column_stack([design.prior.pair_modes[cell.pairs[some]], cell.d[some]])
-        normal[s:, :s] += (weighted[:, some] @ dense).T
-        normal[s : m + 1, s : m + 1] += dense.T @ (w[some, None] * dense)

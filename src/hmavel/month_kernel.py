@@ -9,7 +9,6 @@ most of the season's year, a surge most of the event's decade. Equations in docs
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from scipy import linalg, sparse
@@ -18,10 +17,9 @@ from hmavel._types import FloatArray, TimeArray
 from hmavel.month_path import PairRows, pair_rows, steps
 from hmavel.network import PairNetwork
 
-#: Parts that a month is divided into where the covariance is averaged over it.
-PARTS = 8
-#: Steps of the season's clock in a year: half months.
-SEASON_STEPS = 24
+#: Parts that a month is divided into where the covariance is averaged over it; and steps of the
+#: season's clock in a year, half months. Both as in ``hmk_month_prior.h``.
+PARTS, SEASON_STEPS = 8, 24
 _NAMES = ("season", "shape", "memory", "event", "duration", "noise")
 #: White monthly variance, as a share of the prior's, that keeps the interpolation well posed.
 _NUGGET = 1e-4
@@ -82,91 +80,28 @@ class Hyperparameters:
         return pace
 
 
-def _passed() -> FloatArray:
-    parts = 12 * PARTS
-    passed = np.tril(np.ones((parts, parts)), -1) + np.eye(parts) / 2
-    return np.asarray(passed.reshape(parts, SEASON_STEPS, -1).sum(axis=2))
-
-
-#: (12 * PARTS, SEASON_STEPS) parts of each step that lie before the centre of a part.
-_PASSED = _passed()
-
-
-def season_phase(log_pace: FloatArray) -> tuple[FloatArray, FloatArray]:
+def season_phase(log_pace: FloatArray) -> FloatArray:
     """Read the season's clock at the centres of the year's parts.
 
-    Returns
-    -------
-    phase
-        (12 * PARTS,) 0 ... 1, where 1 is the next new year.
-    slope
-        (12 * PARTS, SEASON_STEPS): d phase / d log pace.
+    (12 * PARTS,) 0 ... 1, where 1 is the next new year.
     """
-    if not np.any(log_pace):
-        return _even_phase()
-    return _phase(log_pace)
+    each = np.repeat(np.exp(log_pace), 12 * PARTS // SEASON_STEPS)
+    return np.asarray((np.cumsum(each) - each / 2) / each.sum())
 
 
-@lru_cache(maxsize=1)
-def _even_phase() -> tuple[FloatArray, FloatArray]:
-    """Return the phase of the clock that goes evenly: nearly all of a search is made by it."""
-    made = _phase(np.zeros(SEASON_STEPS))
-    for array in made:
-        array.flags.writeable = False
-    return made
-
-
-def _phase(log_pace: FloatArray) -> tuple[FloatArray, FloatArray]:
-    repeat = 12 * PARTS // SEASON_STEPS
-    pace = np.exp(log_pace)
-    each = np.repeat(pace, repeat)
-    whole = each.sum()
-    phase = (np.cumsum(each) - each / 2) / whole
-    return phase, (_PASSED - repeat * phase[:, None]) * pace / whole
-
-
-def season_shape(phase: FloatArray, shape: float) -> tuple[FloatArray, FloatArray]:
-    """Correlation of the season between parts of a year, and 2 sin^2(pi D) / shape^2."""
-    apart = (_even_turns() if phase is _even_phase()[0] else _turns(phase)) / shape**2
-    return np.exp(-apart), apart
-
-
-def _turns(phase: FloatArray) -> FloatArray:
-    turns: FloatArray = 2 * np.sin(np.pi * (phase[:, None] - phase)) ** 2
-    return turns
-
-
-@lru_cache(maxsize=1)
-def _even_turns() -> FloatArray:
-    return _turns(_even_phase()[0])
-
-
-def season_gain(h: Hyperparameters) -> tuple[FloatArray, FloatArray]:
-    """Relative size of the season in the parts of the year: 1, and more around the burst.
-
-    Returns
-    -------
-    gain
-        (12 * PARTS,)
-    slope
-        (12 * PARTS, 3): d log gain / d ``log_burst``.
-    """
+def season_gain(h: Hyperparameters) -> FloatArray:
+    """Relative size of the season in the parts of the year: 1, and more around the burst."""
     if h.burst == 0.0:
-        return np.ones(12 * PARTS), np.zeros((12 * PARTS, 3))
+        return np.ones(12 * PARTS)
     turn = 2 * np.pi * ((np.arange(12 * PARTS) + 0.5) / (12 * PARTS) - h.burst_at)
     apart = (1 - np.cos(turn)) / (2 * np.pi * h.burst_width) ** 2
-    bump = h.burst * np.exp(-apart)
-    by_time = np.sin(turn) / (2 * np.pi * h.burst_width**2)
-    slope = np.stack([np.ones_like(turn), by_time, 2 * apart], axis=1)
-    gain = 1 + bump
-    return gain, slope * (bump / gain)[:, None]
+    return np.asarray(1 + h.burst * np.exp(-apart))
 
 
-def matern(lag: FloatArray, duration: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Matern-3/2 correlation, x = sqrt(3) |lag| / duration, and exp(-x)."""
+def matern(lag: FloatArray, duration: float) -> FloatArray:
+    """Matern-3/2 correlation."""
     x = np.sqrt(3) / duration * np.abs(lag)
-    fall = np.exp(-x)
-    return (1 + x) * fall, x, fall
+    return np.asarray((1 + x) * np.exp(-x))
 
 
 def fine_covariance(months: TimeArray, h: Hyperparameters) -> FloatArray:
@@ -174,15 +109,16 @@ def fine_covariance(months: TimeArray, h: Hyperparameters) -> FloatArray:
     n = len(months)
     part = np.arange(n * PARTS)
     calendar = (part + int(months[0].astype(int)) % 12 * PARTS) % (12 * PARTS)
-    year, _ = season_shape(season_phase(h.season_log_pace())[0], h.shape)
-    gain, _ = season_gain(h)
+    phase, gain = season_phase(h.season_log_pace()), season_gain(h)
+    turns = 2 * np.sin(np.pi * (phase[:, None] - phase)) ** 2
+    year = np.exp(-turns / h.shape**2)
     year *= np.outer(gain, gain)
-    decay, _, _ = matern(part / (12 * PARTS), h.memory)
+    decay = matern(part / (12 * PARTS), h.memory)
     out = year[np.ix_(calendar, calendar)]
     out *= h.season**2 * linalg.toeplitz(decay)
     pace = np.repeat(np.exp(h.event_log_pace(months)), PARTS) / (12 * PARTS)
     clock = np.cumsum(pace) - pace / 2
-    out += h.event**2 * matern(clock[:, None] - clock, h.duration)[0]
+    out += h.event**2 * matern(clock[:, None] - clock, h.duration)
     return out
 
 

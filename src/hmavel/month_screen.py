@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmavel._types import BoolArray, FloatArray
+from hmavel.medians import median_of_known
 from hmavel.month_gp import Cell, Design, SceneErrors, leave_out
 from hmavel.month_kernel import Hyperparameters, MonthPrior, month_prior
 from hmavel.month_path import steps
@@ -161,9 +162,8 @@ def typical_speeds(network: PairNetwork, batch: Batch) -> FloatArray:
     """Robust size of each cell's velocity, m/yr: median over the better half of its pairs."""
     years = network.baseline_years
     error = np.where(batch.valid, np.sqrt(batch.variance) / years, np.nan)
-    best = error <= np.nanmedian(error, axis=1, keepdims=True)
-    speeds = np.nanmedian(np.where(best, batch.d / years, np.nan), axis=1)
-    return np.asarray(np.abs(speeds))
+    best = error <= median_of_known(error, axis=1)[:, None]
+    return np.abs(median_of_known(np.where(best, batch.d / years, np.nan), axis=1))
 
 
 def reweigh(prior: MonthPrior, scenes: SceneErrors, batch: Batch, rounds: int = 2) -> Batch:

@@ -115,11 +115,11 @@ def shared_sigma(config: Config, folder: Path, used: list[Row]) -> tuple[float, 
 
 
 def read_pairs(
-    folder: Path, used: list[Row], cells: BoolArray, names: tuple[str, ...] = KEPT
-) -> dict[str, FloatArray]:
-    """Read bands of the pairs at some cells: name -> (pairs, 1, cells)."""
-    [stack] = read_cells(_files(folder, used), [(cells, names)])
-    return {name: band[:, None] for name, band in stack.items()}
+    folder: Path, used: list[Row], *wanted: tuple[BoolArray, tuple[str, ...]]
+) -> list[dict[str, FloatArray]]:
+    """Read bands of the pairs at some cells: for each wanted, name -> (pairs, 1, cells)."""
+    found = read_cells(_files(folder, used), wanted)
+    return [{name: band[:, None] for name, band in stack.items()} for stack in found]
 
 
 def _files(folder: Path, rows: list[Row]) -> list[Path]:
