@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +13,11 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 
 from hmavel._types import Grid
 from hmavel.atomic import atomic_path
-from hmavel.errors import HmavelError, ReadError, WriteError
-from hmavel.raster_open import check_complete, open_bare
+from hmavel.errors import WriteError
 
 _BLOCK = 512
 #: With the predictor, displacements come out as small at 1 as at 6, a third sooner.
@@ -67,8 +66,8 @@ def write_geotiff(
     Notes
     -----
     Blocks of 512, or one block that holds all of a smaller COG; packed with the
-    floating-point predictor. Beside ``bands`` one float32 copy of them and its overviews, a
-    third more, are in memory while a COG is made, since the overviews come first in the file.
+    floating-point predictor. Beside ``bands`` the packed file is in memory, and while a COG is
+    made one float32 copy of them and its overviews, a third more: these come first in the file.
     """
     units, tags = dict(units or {}), dict(tags or {})
     _check_bands(path, bands, grid, units)
@@ -82,44 +81,58 @@ def write_geotiff(
         "transform": grid.transform,
     }
     how: dict[str, Any] = {"compress": packing, "bigtiff": "IF_SAFER"}
-    with atomic_path(path) as temporary:
+    # In memory first, then to the disk as a whole: GDAL writes there piece by piece, at twice
+    # the cost, and may close a file on a full disk without a word.
+    with MemoryFile(ext=".tif") as made:
         try:
             if cog:
-                with rasterio.open("", "w", driver="MEM", **profile) as memory:
-                    _fill_dataset(memory, bands, units, tags)
-                    block = _block(grid.shape)
-                    if factors := _overviews(grid.shape, block):
-                        # The driver's own come by packing and unpacking files, in twice the
-                        # time, and beyond the first as means of means: NaN tips these.
-                        memory.build_overviews(factors, Resampling.average)
-                    rasterio.shutil.copy(
-                        memory,
-                        temporary,
-                        driver="COG",
-                        blocksize=block,
-                        predictor="FLOATING_POINT",
-                        overview_resampling="AVERAGE",
-                        level=_LEVEL,
-                        **how,
-                    )
+                _make_cog(made, bands, profile, how, units, tags)
             else:
                 if max(grid.shape) > _BLOCK:
                     how |= {"tiled": "YES", "blockxsize": "512", "blockysize": "512"}
                 level = "zlevel" if packing == "DEFLATE" else "zstd_level"
                 # Apart, bands pack a tenth smaller and a quarter sooner.
                 how |= {"interleave": "band", "predictor": 3, level: _LEVEL}
-                profile |= {"driver": "GTiff", **how}
-                with rasterio.open(temporary, "w", **profile) as file:
+                with made.open(driver="GTiff", **profile, **how) as file:
                     _fill_dataset(file, bands, units, tags)
-            _check_written(temporary)
-        except (RasterioError, CPLE_BaseError, ReadError) as error:
+        except (RasterioError, CPLE_BaseError) as error:
             raise WriteError(
                 "write",
                 path,
-                expected="a GeoTIFF that can be written",
-                got=error.got if isinstance(error, HmavelError) else str(error),
-                hint="check permissions and free space",
+                expected="a GeoTIFF that can be made",
+                got=str(error),
+                hint="check that there is memory for it",
             ) from error
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(made.getbuffer())
+
+
+def _make_cog(
+    made: Any,
+    bands: Mapping[str, NDArray[Any]],
+    profile: Mapping[str, Any],
+    how: Mapping[str, Any],
+    units: Mapping[str, str],
+    tags: Mapping[str, str],
+) -> None:
+    shape = profile["height"], profile["width"]
+    with rasterio.open("", "w", driver="MEM", **profile) as memory:
+        _fill_dataset(memory, bands, units, tags)
+        block = _block(shape)
+        if factors := _overviews(shape, block):
+            # The driver's own come by packing and unpacking files, in twice the time, and
+            # beyond the first as means of means: NaN tips these.
+            memory.build_overviews(factors, Resampling.average)
+        rasterio.shutil.copy(
+            memory,
+            made.name,
+            driver="COG",
+            blocksize=block,
+            predictor="FLOATING_POINT",
+            overview_resampling="AVERAGE",
+            level=_LEVEL,
+            **how,
+        )
 
 
 def _block(shape: tuple[int, ...]) -> int:
@@ -164,9 +177,3 @@ def _fill_dataset(
         dataset.set_band_description(index, name)
     dataset.units = tuple(units.get(name, "") for name in bands)
     dataset.update_tags(**tags)
-
-
-def _check_written(path: Path) -> None:
-    """GDAL may close a file on a full disk without a word: see that it is all there."""
-    with open_bare(path) as dataset:
-        check_complete(path, dataset)
