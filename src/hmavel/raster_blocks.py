@@ -88,8 +88,8 @@ def write_blocks(
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
         "sparse_ok": True,
-        "compress": "DEFLATE",
-        "zlevel": 1,
+        "compress": "ZSTD",  # of what is read once: in a seventh of the time of DEFLATE
+        "zstd_level": 1,
         "bigtiff": "IF_SAFER",
     }
     try:

@@ -6,6 +6,7 @@ The only file in which (row, col) becomes (x, y).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -220,26 +221,38 @@ def axis_angle(grid: Grid, crs: CRS) -> FloatArray:
         (rows, cols), radians, positive when the other x axis points further to the north
         (anticlockwise). Zero when both systems are one.
     """
-    import pyproj  # slow to load, and a pair is not turned
-
     rows, cols = grid.shape
-    own, other = pyproj.CRS.from_wkt(grid.crs.to_wkt()), pyproj.CRS.from_wkt(crs.to_wkt())
+    own, other = _known(grid.crs), _known(crs)
     if own == other:
         return np.zeros(grid.shape)
     row = np.linspace(0, max(rows - 1, 1), _CONVERGENCE_NODES)
     col = np.linspace(0, max(cols - 1, 1), _CONVERGENCE_NODES)
     x, y = np.meshgrid(grid.x(col), grid.y(row))
-    geographic = (
-        own.geodetic_crs if own.geodetic_crs is not None else pyproj.CRS.from_epsg(4326)
-    )
-    longitude, latitude = pyproj.Transformer.from_crs(
-        own, geographic, always_xy=True
-    ).transform(x, y)
+    longitude, latitude = _to_degrees(grid.crs).transform(x, y)
     angle = _convergence(own, longitude, latitude) - _convergence(other, longitude, latitude)
     from scipy.interpolate import RectBivariateSpline  # slow to load, and rarely needed
 
     spline = RectBivariateSpline(row, col, angle)
     return np.asarray(spline(np.arange(rows), np.arange(cols)))
+
+
+@lru_cache(maxsize=32)
+def _known(crs: CRS) -> pyproj.CRS:
+    import pyproj  # slow to load, and a pair is not turned
+
+    return pyproj.CRS.from_wkt(crs.to_wkt())
+
+
+@lru_cache(maxsize=32)
+def _to_degrees(crs: CRS) -> pyproj.Transformer:
+    """Return the way to the longitude and latitude that a system is made of."""
+    import pyproj
+
+    own = _known(crs)
+    geographic = (
+        own.geodetic_crs if own.geodetic_crs is not None else pyproj.CRS.from_epsg(4326)
+    )
+    return pyproj.Transformer.from_crs(own, geographic, always_xy=True)
 
 
 def _convergence(crs: pyproj.CRS, longitude: FloatArray, latitude: FloatArray) -> FloatArray:
