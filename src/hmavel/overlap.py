@@ -104,15 +104,19 @@ def _integral(
 
 
 def _touches(mask: BoolArray, grid: Grid, target: Grid) -> BoolArray:
-    for axis, edges in enumerate(_edges(grid, target)):
-        count = mask.shape[axis]
+    edges_of = _edges(grid, target)
+    for axis in (1, 0):  # rows last: they lie together in memory
+        edges, count = edges_of[axis], mask.shape[axis]
         # What is touched by rounding only is not touched.
         first = np.clip(np.floor(edges[:-1] + LATTICE_TOLERANCE), 0, count).astype(int)
         last = np.clip(np.ceil(edges[1:] - LATTICE_TOLERANCE), 0, count).astype(int)
-        ahead = np.moveaxis(mask, axis, 0)
-        total = np.zeros((count + 1, *ahead.shape[1:]), np.int32)
-        np.cumsum(ahead, axis=0, out=total[1:])
-        mask = np.moveaxis(total[last] > total[first], 0, axis)
+        if not count:
+            return np.zeros(target.shape, bool)
+        # One pixel of every cell, then the next: cells have next to none in common.
+        found = mask.take(np.minimum(first, last - 1), axis)
+        for step in range(1, int((last - first).max(initial=0))):
+            found |= mask.take(np.minimum(first + step, last - 1), axis)
+        mask = found & (first < last).reshape((-1, 1) if axis == 0 else (1, -1))
     return mask
 
 
