@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hmavel import journal, parallel
 from hmavel.glacier_months import compose_glacier
-from hmavel.glacier_pairs import open_stack, process_pair
+from hmavel.glacier_pairs import PairFingerprints, open_stack, process_pair
 from hmavel.glacier_products import finish_glacier
 from hmavel.joined import itslive_pairs, rows_of
 from hmavel.outcome import Clock, GlacierResult
@@ -48,14 +48,16 @@ def _process_glacier(
 ) -> GlacierResult:
     glacier, config = task.glacier, task.config
     site, folder = glacier.site, task.folder / glacier.site.id
+    fingerprints = PairFingerprints(site, config)
 
     def match(choice: PairChoice) -> Row:
         begin = time.perf_counter()
         name = f"{site.id} {choice.id}"
         try:
             row = process_pair(
-                choice, stack=stack, folder=folder / "pairs", config=config, clock=clock
-            )
+                choice, stack=stack, fingerprints=fingerprints, folder=folder / "pairs",
+                config=config, clock=clock,
+            )  # fmt: skip
         except Exception as error:
             spent = time.perf_counter() - begin
             notes.line("pair", name, journal.FAILED, spent, str(error), type(error).__name__)

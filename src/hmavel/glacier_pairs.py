@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
@@ -23,7 +22,7 @@ from hmavel.verdict import figures, pair_row, verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hmavel._types import BoolArray
+    from hmavel._types import BoolArray, Scene
     from hmavel.config import Config
     from hmavel.outcome import Clock, Row
     from hmavel.pairing import PairChoice
@@ -47,32 +46,46 @@ def open_stack(
     )
 
 
-def pair_fingerprint(choice: PairChoice, site: Site, config: Config) -> str:
-    """Return the fingerprint of all that a pair depends on: options, files, place.
+class PairFingerprints:
+    """The fingerprints of all that a glacier's pairs depend on: options, files, place.
 
-    Raises
-    ------
-    OSError
-        A file of a scene is not there.
+    A scene's files are looked at once, before its first pair, and so before it is read.
     """
-    options = (
-        config.mask, config.correlate, config.bias, config.uncertainty, config.gates
-    )  # fmt: skip
-    return state.fingerprint(
-        __version__,
-        INPUTS,  # records made before they held their inputs' checksums are not these
-        [_as_json(stage) for stage in options],
-        [state.scene_facts(scene) for scene in (choice.reference, choice.secondary)],
-        [state.grid_facts(site.grid), site.outline.wkb_hex, int(site.any_ice.sum())],
+
+    def __init__(self, site: Site, config: Config) -> None:
+        options = (
+            config.mask, config.correlate, config.bias, config.uncertainty, config.gates
+        )  # fmt: skip
+        self._options = [as_json(stage) for stage in options]
+        place, outline = state.grid_facts(site.grid), site.outline.wkb_hex
+        self._place = [place, outline, int(site.any_ice.sum())]
         # Not the choice of glaciers: it may grow without all pairs being matched again.
-        config.glaciers.outlines(),
-        config.glaciers.shade_buffer_m,
-        str(config.input.dem),
-    )
+        self._ground = (
+            config.glaciers.outlines(), config.glaciers.shade_buffer_m, str(config.input.dem)
+        )
+        self._scenes: dict[str, list[Any]] = {}
 
+    def of(self, choice: PairChoice) -> str:
+        """Return the fingerprint of a pair.
 
-#: Of a run's few stages, which are asked for with every pair.
-_as_json = lru_cache(maxsize=32)(as_json)
+        Raises
+        ------
+        OSError
+            A file of a scene is not there.
+        """
+        return state.fingerprint(
+            __version__,
+            INPUTS,  # records made before they held their inputs' checksums are not these
+            self._options,
+            [self._facts(scene) for scene in (choice.reference, choice.secondary)],
+            self._place,
+            *self._ground,
+        )
+
+    def _facts(self, scene: Scene) -> list[Any]:
+        if scene.id not in self._scenes:
+            self._scenes[scene.id] = state.scene_facts(scene)
+        return self._scenes[scene.id]
 
 
 def _wanted(ice: BoolArray, stable: BoolArray) -> BoolArray:
@@ -89,8 +102,9 @@ def _wanted(ice: BoolArray, stable: BoolArray) -> BoolArray:
 
 
 def process_pair(
-    choice: PairChoice, *, stack: Stack, folder: Path, config: Config, clock: Clock
-) -> Row:
+    choice: PairChoice, *, stack: Stack, fingerprints: PairFingerprints, folder: Path,
+    config: Config, clock: Clock,
+) -> Row:  # fmt: skip
     """Match one pair on the glacier's fixed grid; keep its velocity for the months.
 
     Returns
@@ -101,7 +115,7 @@ def process_pair(
     """
     site = stack.site
     record, image = folder / f"{choice.id}.json", folder / f"{choice.id}.tif"
-    expected = pair_fingerprint(choice, site, config)
+    expected = fingerprints.of(choice)
     before = state.read_record(record)
     there = before.get("state") != "used" or image.is_file()
     if before.get(state.KEY) == expected and there and state.intact(before, folder):

@@ -14,7 +14,7 @@ from hmavel import config as configuration
 from hmavel import parallel, planning, state
 from hmavel.atomic import checksum
 from hmavel.errors import ReadError, RunError
-from hmavel.glacier_pairs import open_stack, pair_fingerprint, process_pair
+from hmavel.glacier_pairs import PairFingerprints, open_stack, process_pair
 from hmavel.inputs import INPUTS
 from hmavel.outcome import Clock
 from hmavel.parallel import Failure
@@ -135,7 +135,7 @@ def _same_inputs(
 ) -> None:
     """Compare sizes and times of a pair's files, and the options, with those it was made of."""
     choice, site = _choice(choices, glacier, pair)
-    if pair_fingerprint(choice, site, config) != record.get(state.KEY):
+    if PairFingerprints(site, config).of(choice) != record.get(state.KEY):
         raise RunError(
             "verify", f"{glacier} {pair}", expected="the files and options it was made from",
             got="others: a size, a time of change, an option or the program's version differs",
@@ -153,8 +153,9 @@ def _again(choices: Choices, glacier: str, pair: str, config: Config) -> None:
         open_stack(site, config, budget_bytes=0) as stack,
     ):
         row = process_pair(
-            choice, stack=stack, folder=Path(elsewhere), config=config, clock=Clock()
-        )
+            choice, stack=stack, fingerprints=PairFingerprints(site, config),
+            folder=Path(elsewhere), config=config, clock=Clock(),
+        )  # fmt: skip
         for scene, digest in row[INPUTS].items():
             if before.get(INPUTS, {}).get(scene) != digest:
                 raise RunError(
