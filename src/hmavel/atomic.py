@@ -101,6 +101,7 @@ def temporary_folder(final: str | os.PathLike[str]) -> Iterator[Path]:
                 got=_reason(error), hint="check permissions and free space",
             ) from error
         yield folder
+        _remove(folder)
 
 
 def discard_live() -> None:
@@ -145,12 +146,15 @@ def _hidden_name(final: Path, suffix: str) -> Path:
 
 @contextmanager
 def _noted(temporary: Path) -> Iterator[None]:
+    """Keep a temporary name in mind, and remove what carries it if the block fails."""
     with _live_lock:
         _live.add(temporary)
     try:
         yield
-    finally:
+    except BaseException:
         _remove(temporary)
+        raise
+    finally:
         with _live_lock:
             _live.discard(temporary)
 

@@ -121,7 +121,7 @@ def write_blocks(
                 levels[0].update_tags(**(tags or {}))
             rasterio.shutil.copy(
                 str(folder / "level.tif"),
-                temporary,
+                folder / "whole.tif",
                 driver="GTiff",
                 copy_src_overviews="YES",  # in the order that makes the file a COG
                 tiled="YES",
@@ -134,6 +134,7 @@ def write_blocks(
                 sparse_ok="TRUE",
                 bigtiff="IF_SAFER",
             )
+            (folder / "whole.tif").replace(temporary)
     except (RasterioError, CPLE_BaseError) as error:
         raise WriteError(
             "write",
