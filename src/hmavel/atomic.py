@@ -178,7 +178,7 @@ def write_text(final: str | os.PathLike[str], text: str) -> None:
         The file cannot be written.
     """
     with atomic_path(final) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(text.encode())
 
 
 def write_json(final: str | os.PathLike[str], content: Any) -> None:

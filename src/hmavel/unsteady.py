@@ -115,23 +115,28 @@ def _clumps(mask: BoolArray, least: int) -> list[Nodes]:
     from scipy import ndimage  # slow to load, and there may be no bare ground
 
     label, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-    row, col = np.nonzero(label)
+    large = np.bincount(label.ravel()) >= least
+    large[0] = False  # what is in none
+    if not large.any():
+        return []
+    row, col = np.nonzero(large[label])
     order = np.argsort(label[row, col], kind="stable")
     row, col = row[order], col[order]
     ends = np.flatnonzero(np.diff(label[row, col])) + 1
-    parts = zip(np.split(row, ends), np.split(col, ends), strict=True)
-    return [(r, c) for r, c in parts if len(r) >= least]
+    return list(zip(np.split(row, ends), np.split(col, ends), strict=True))
 
 
 def _local_median_above(values: FloatArray, limit: float) -> BoolArray:
     """Tell where the median of 3 x 3 neighbours exceeds a limit, and the value half of it."""
+    out = np.zeros(values.shape, bool)
     row, col = np.nonzero(2.0 * values > limit)
+    if not row.size:
+        return out
     padded = np.pad(values, 1, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))[row, col].reshape(-1, 9)
     ranked = np.sort(windows, axis=1)  # NaN last
     known = np.isfinite(ranked).sum(axis=1)
     at = np.arange(len(row))
     median = (ranked[at, (known - 1) // 2] + ranked[at, known // 2]) / 2
-    out = np.zeros(values.shape, bool)
     out[row, col] = median > limit
     return out

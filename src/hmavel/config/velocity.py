@@ -195,4 +195,4 @@ class Gates(Stage):
         """Return them as ``judge`` takes them."""
         from hmavel.gates import Limits
 
-        return Limits(**self.model_dump())
+        return Limits(**dict(self))
