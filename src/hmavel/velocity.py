@@ -221,38 +221,36 @@ def axis_angle(grid: Grid, crs: CRS) -> FloatArray:
         (rows, cols), radians, positive when the other x axis points further to the north
         (anticlockwise). Zero when both systems are one.
     """
+    found = _angle_at_nodes(grid, crs)
     rows, cols = grid.shape
-    own, other = _known(grid.crs), _known(crs)
-    if own == other:
+    if found is None:
         return np.zeros(grid.shape)
+    from scipy.interpolate import RectBivariateSpline  # slow to load, and rarely needed
+
+    return np.asarray(RectBivariateSpline(*found)(np.arange(rows), np.arange(cols)))
+
+
+# A region's mosaic turns the same glaciers month after month.
+@lru_cache(maxsize=4096)
+def _angle_at_nodes(grid: Grid, crs: CRS) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+    """Return rows, columns and the angle where they cross; None where nothing is turned."""
+    import pyproj  # slow to load, and a pair is not turned
+
+    rows, cols = grid.shape
+    own, other = pyproj.CRS.from_wkt(grid.crs.to_wkt()), pyproj.CRS.from_wkt(crs.to_wkt())
+    if own == other:
+        return None
     row = np.linspace(0, max(rows - 1, 1), _CONVERGENCE_NODES)
     col = np.linspace(0, max(cols - 1, 1), _CONVERGENCE_NODES)
     x, y = np.meshgrid(grid.x(col), grid.y(row))
-    longitude, latitude = _to_degrees(grid.crs).transform(x, y)
-    angle = _convergence(own, longitude, latitude) - _convergence(other, longitude, latitude)
-    from scipy.interpolate import RectBivariateSpline  # slow to load, and rarely needed
-
-    spline = RectBivariateSpline(row, col, angle)
-    return np.asarray(spline(np.arange(rows), np.arange(cols)))
-
-
-@lru_cache(maxsize=32)
-def _known(crs: CRS) -> pyproj.CRS:
-    import pyproj  # slow to load, and a pair is not turned
-
-    return pyproj.CRS.from_wkt(crs.to_wkt())
-
-
-@lru_cache(maxsize=32)
-def _to_degrees(crs: CRS) -> pyproj.Transformer:
-    """Return the way to the longitude and latitude that a system is made of."""
-    import pyproj
-
-    own = _known(crs)
     geographic = (
         own.geodetic_crs if own.geodetic_crs is not None else pyproj.CRS.from_epsg(4326)
     )
-    return pyproj.Transformer.from_crs(own, geographic, always_xy=True)
+    longitude, latitude = pyproj.Transformer.from_crs(
+        own, geographic, always_xy=True
+    ).transform(x, y)
+    angle = _convergence(own, longitude, latitude) - _convergence(other, longitude, latitude)
+    return row, col, angle
 
 
 def _convergence(crs: pyproj.CRS, longitude: FloatArray, latitude: FloatArray) -> FloatArray:
