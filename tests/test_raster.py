@@ -420,6 +420,35 @@ def test_an_unwritable_output_is_named(tmp_path: Path) -> None:
         write_geotiff(tmp_path / "out" / "v.tif", {"v": np.zeros(GRID.shape)}, GRID)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shape", [(46, 43), (700, 600)])
+def test_a_plain_file_is_what_gdal_writes_to_the_disk_band_by_band(
+    tmp_path: Path, seed: int, shape: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    grid = Grid(GRID.crs, GRID.transform, shape)
+    bands = {name: rng.normal(size=shape) for name in ("vx", "vy", "flag")}
+    bands["vx"][rng.random(shape) < 0.2] = np.nan
+    bands["flag"] = rng.integers(0, 5, shape)
+    units, tags = {"vx": "m/yr"}, {"fingerprint": "x" * 300}
+    write_geotiff(
+        tmp_path / "new.tif", bands, grid, units=units, tags=tags, cog=False, packing="ZSTD"
+    )
+    tiles = {"tiled": "YES", "blockxsize": 512, "blockysize": 512} if max(shape) > 512 else {}
+    with rasterio.open(
+        tmp_path / "old.tif", "w", driver="GTiff", width=shape[1], height=shape[0], count=3,
+        dtype="float32", nodata=np.nan, crs=grid.crs, transform=grid.transform,
+        compress="ZSTD", zstd_level=1, predictor=3, interleave="band", bigtiff="IF_SAFER",
+        **tiles,
+    ) as file:  # fmt: skip
+        for index, (name, array) in enumerate(bands.items(), start=1):
+            file.write(array.astype(np.float32), index)
+            file.set_band_description(index, name)
+        file.units = ("m/yr", "", "")
+        file.update_tags(**tags)
+    assert (tmp_path / "new.tif").read_bytes() == (tmp_path / "old.tif").read_bytes()
+
+
 @pytest.mark.parametrize("cog", [True, False])
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, cog: bool) -> None:
     if resource.getrlimit(resource.RLIMIT_FSIZE)[1] not in (resource.RLIM_INFINITY,):

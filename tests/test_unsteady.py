@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from hmavel import Displacement, Quality, correlate, fit_bias
 from hmavel.simulate.noise import fourier_shift
-from hmavel.unsteady import find_unsteady
+from hmavel.unsteady import _clumps, find_unsteady
 
 SHAPE = (90, 110)
 
@@ -155,3 +155,17 @@ def test_the_edge_of_a_growing_shadow_is_found() -> None:
         shares.append(found.where[nodes_in(d, (slice(460, 475), SHADOW[1]))].mean())
     assert np.mean(shares) > 0.9
     assert min(shares) >= 0.85
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_clumps_are_the_large_parts_label_by_label(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = rng.random(rng.integers(1, 40, 2)) < rng.uniform(0, 0.6)
+    least = int(rng.integers(1, 15))
+    label, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    parts = [np.nonzero(label == one) for one in range(1, count + 1)]
+    expected = [part for part in parts if part[0].size >= least]
+    found = _clumps(mask, least)
+    assert [np.array(part).tolist() for part in found] == [
+        np.array(part).tolist() for part in expected
+    ]

@@ -285,6 +285,7 @@ def read_cells(
         {name: np.empty((len(paths), int(cells.sum())), np.float32) for name in names}
         for cells, names in wanted
     ]
+    places = [np.flatnonzero(cells) for cells, _ in wanted]
     every = list(dict.fromkeys(name for _, names in wanted for name in names))
     # Nor at what lies beside it: a glacier's pairs are hundreds of files in one folder.
     with rasterio.Env(GDAL_GEOREF_SOURCES="NONE", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
@@ -292,9 +293,9 @@ def read_cells(
             with open_dataset(path) as dataset, _decoding(path):
                 check_complete(path, dataset)
                 bands = dataset.read([dataset.descriptions.index(name) + 1 for name in every])
-            for made, (cells, names) in zip(found, wanted, strict=True):
-                for name in names:
-                    made[name][index] = bands[every.index(name)][cells]
+            for made, place in zip(found, places, strict=True):
+                for name, row in made.items():
+                    row[index] = bands[every.index(name)].take(place)
     return found
 
 
