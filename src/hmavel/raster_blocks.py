@@ -25,9 +25,7 @@ from rasterio.windows import Window
 from hmavel._types import BoolArray, FloatArray, Grid
 from hmavel.atomic import atomic_path, temporary_folder
 from hmavel.errors import WriteError
-
-#: Side of a block, and of the tiles in the file, pixels.
-BLOCK = 512
+from hmavel.raster_write import BLOCK, tile_side
 
 Produce = Callable[[Grid], "FloatArray | None"]
 
@@ -76,7 +74,7 @@ def write_blocks(
     The copy goes through the GTiff driver: the COG driver interleaves by pixel and then visits
     every empty block (8 s of CPU for High Mountain Asia, against 1 s).
     """
-    path, sizes = Path(path), _sizes(grid.shape)
+    path, sizes, side = Path(path), _sizes(grid.shape), tile_side(grid.shape)
     keep_worst = np.isin(np.asarray(bands), list(worst))
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -85,8 +83,8 @@ def write_blocks(
         "nodata": np.nan,
         "crs": grid.crs,
         "tiled": True,
-        "blockxsize": BLOCK,
-        "blockysize": BLOCK,
+        "blockxsize": side,
+        "blockysize": side,
         "sparse_ok": True,
         "compress": "ZSTD",  # of what is read once: in a seventh of the time of DEFLATE
         "zstd_level": 1,
@@ -125,8 +123,8 @@ def write_blocks(
                 driver="GTiff",
                 copy_src_overviews="YES",  # in the order that makes the file a COG
                 tiled="YES",
-                blockxsize=BLOCK,
-                blockysize=BLOCK,
+                blockxsize=side,
+                blockysize=side,
                 interleave="BAND",
                 compress="DEFLATE",
                 zlevel=1,

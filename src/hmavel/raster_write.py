@@ -19,7 +19,8 @@ from hmavel._types import Grid
 from hmavel.atomic import atomic_path
 from hmavel.errors import WriteError
 
-_BLOCK = 512
+#: Side of a block, and of the tiles in a file, pixels.
+BLOCK = 512
 #: With the predictor, displacements come out as small at 1 as at 6, a third sooner.
 _LEVEL = 1
 
@@ -88,7 +89,7 @@ def write_geotiff(
             if cog:
                 _make_cog(made, bands, profile, how, units, tags)
             else:
-                if max(grid.shape) > _BLOCK:
+                if max(grid.shape) > BLOCK:
                     how |= {"tiled": "YES", "blockxsize": "512", "blockysize": "512"}
                 level = "zlevel" if packing == "DEFLATE" else "zstd_level"
                 # Apart, bands pack a tenth smaller and a quarter sooner.
@@ -118,7 +119,7 @@ def _make_cog(
     shape = profile["height"], profile["width"]
     with rasterio.open("", "w", driver="MEM", **profile) as memory:
         _fill_dataset(memory, bands, units, tags)
-        block = _block(shape)
+        block = tile_side(shape)
         if factors := _overviews(shape, block):
             # The driver's own come by packing and unpacking files, in twice the time, and
             # beyond the first as means of means: NaN tips these.
@@ -135,9 +136,9 @@ def _make_cog(
         )
 
 
-def _block(shape: tuple[int, ...]) -> int:
-    """Return the side of a COG's blocks: what lies beyond the image is packed as well."""
-    return min(_BLOCK, max(16 * -(-max(shape) // 16), 64))
+def tile_side(shape: tuple[int, ...]) -> int:
+    """Return the side of a COG's tiles: what lies beyond the image is packed as well."""
+    return min(BLOCK, max(16 * -(-max(shape) // 16), 64))
 
 
 def _overviews(shape: tuple[int, ...], block: int) -> list[int]:
