@@ -42,7 +42,7 @@ PARTS = ("region", "runs", "large", "months", "two jobs")
 #: Million Band-8 pixels of a simulated image, all of which is read once for the three glaciers.
 IMAGE_MPX = 1.44
 #: Of the 30 m bands, in the same unit, what is read for a million pixels that are screened: for
-#: the eleven RGI 6 outlines over 10 km^2 around Everest, 1.24 with cirrus in reach, 0.86 without.
+#: the eleven RGI 6 outlines over 10 km^2 around Everest 1.24 with cirrus in reach, else 0.86.
 READ_MPX = 1.05
 CONFIG = """[input]
 archive = ["{scenes}"]
