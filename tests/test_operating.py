@@ -192,12 +192,33 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
             left = parts.with_name(parts.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-"))
             left.mkdir()
             (left / "level.tif").write_text("x")
-            elsewhere = mine.with_name(f".a.otherhost-{gone.pid}-0123456789ab.tif")
+            elsewhere = mine.with_name(f".a.otherhost-{gone.pid}-7-0123456789ab.tif")
             elsewhere.write_text("x")
             assert atomic.sweep(tmp_path) == 3
             assert mine.exists()
             assert parts.exists()
     assert [path.name for path in hidden(tmp_path)] == [elsewhere.name]
+
+
+def test_the_dead_and_those_whose_number_another_has_are_not_alive(tmp_path):
+    """A killed worker stays a zombie while nobody waits for it: in a container for ever."""
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        began = {process: atomic._life(process.pid) for process in (zombie, alive)}
+        assert began[zombie] == ""
+        assert began[alive].isdigit()
+        names = [f".a.{atomic._HOST}-{number}-{when}-0123456789ab.tif" for number, when in (
+            (zombie.pid, 1234), (alive.pid, began[alive]), (alive.pid, int(began[alive]) - 1)
+        )]  # fmt: skip
+        for name in names:
+            (tmp_path / name).write_text("x")
+        assert atomic.sweep(tmp_path) == 2
+        assert [path.name for path in hidden(tmp_path)] == [names[1]]
+    finally:
+        alive.communicate(b"\n")
+        zombie.wait()
 
 
 def test_sigterm_ends_it_soon_and_the_same_command_resumes(serial, serial_toml, tmp_path):

@@ -14,20 +14,24 @@ import os
 import re
 import shutil
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import psutil  # type: ignore[import-untyped]
 
 from hmavel.errors import WriteError
 
 #: Leaves room for the token and a suffix within the 255 bytes of a file name.
 _LONGEST_STEM = 64
 
-#: .name.host-process-token, and whatever a driver appends to it.
-_TEMPORARY = re.compile(r"\.[^/]*\.([0-9a-z]{1,16})-(\d+)-[0-9a-f]{12}(\..*)?")
+#: .name.host-process-began-token, and whatever a driver appends to it.
+_TEMPORARY = re.compile(r"\.[^/]*\.([0-9a-z]{1,16})-(\d+)-(\d+)-[0-9a-f]{12}(\..*)?")
 _HOST = re.sub("[^0-9a-z]", "", socket.gethostname().lower())[:16] or "host"
 
 _live: set[Path] = set()
@@ -121,27 +125,51 @@ def sweep(folder: str | os.PathLike[str]) -> int:
     for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
             match = _TEMPORARY.fullmatch(name)
-            if match and match[1] == _HOST and not _alive(int(match[2])):
+            if match and match[1] == _HOST and _over(int(match[2]), match[3]):
                 _remove(Path(root) / name)
                 count += 1
         folders[:] = [name for name in folders if not _TEMPORARY.fullmatch(name)]
     return count
 
 
-def _alive(process: int) -> bool:
+def _over(process: int, began: str) -> bool:
+    """Tell whether a process is no longer there, or its number another's by now."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
-        return False
+        return True
     except OSError:
         pass
-    return True
+    return _life(process) not in (began, None)
+
+
+def _life(process: int) -> str | None:
+    """Return when a process began, "" for one that is dead and not yet waited for.
+
+    None where that is not to be known. Not by a clock that may be set.
+    """
+    try:
+        if sys.platform == "linux":
+            stat = Path(f"/proc/{process}/stat").read_bytes()
+            state, *further = stat.rpartition(b") ")[2].split()
+            return "" if state in (b"Z", b"X") else further[18].decode()
+        found = psutil.Process(process)
+        dead = found.status() == psutil.STATUS_ZOMBIE
+        return "" if dead else f"{found.create_time():.0f}"
+    except (OSError, psutil.Error):
+        return None
+
+
+@lru_cache(maxsize=1)
+def _began(process: int) -> str:
+    """Return when this process began; by its number, since a fork has another."""
+    return _life(process) or "0"
 
 
 def _hidden_name(final: Path, suffix: str) -> Path:
     stem = final.stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
-    token = uuid.uuid4().hex[:12]
-    return final.with_name(f".{stem}.{_HOST}-{os.getpid()}-{token}{suffix}")
+    process, token = os.getpid(), uuid.uuid4().hex[:12]
+    return final.with_name(f".{stem}.{_HOST}-{process}-{_began(process)}-{token}{suffix}")
 
 
 @contextmanager

@@ -21,6 +21,8 @@ from hmavel.errors import WriteError
 
 #: Side of a block, and of the tiles in a file, pixels.
 BLOCK = 512
+#: The COG driver warns of smaller ones.
+_LEAST = 128
 #: With the predictor, displacements come out as small at 1 as at 6, a third sooner.
 _LEVEL = 1
 
@@ -138,7 +140,7 @@ def _make_cog(
 
 def tile_side(shape: tuple[int, ...]) -> int:
     """Return the side of a COG's tiles: what lies beyond the image is packed as well."""
-    return min(BLOCK, max(16 * -(-max(shape) // 16), 64))
+    return min(BLOCK, max(16 * -(-max(shape) // 16), _LEAST))
 
 
 def _overviews(shape: tuple[int, ...], block: int) -> list[int]:
