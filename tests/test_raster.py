@@ -20,6 +20,7 @@ from PIL import Image
 from rasterio.crs import CRS
 from rio_cogeo import cog_validate
 
+from hmavel import raster_write
 from hmavel._types import Grid
 from hmavel.errors import GridMismatchError, ReadError, WriteError
 from hmavel.raster import open_raster, read_band, read_grid
@@ -420,6 +421,19 @@ def test_an_unwritable_output_is_named(tmp_path: Path) -> None:
         write_geotiff(tmp_path / "out" / "v.tif", {"v": np.zeros(GRID.shape)}, GRID)
 
 
+@pytest.mark.parametrize("cog", [True, False])
+@pytest.mark.parametrize("shape", [(46, 43), (700, 600)])
+def test_a_large_map_has_the_bytes_of_a_small_one(
+    tmp_path: Path, shape: tuple[int, int], cog: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(GRID.crs, GRID.transform, shape)
+    bands = {name: np.random.default_rng(7).normal(size=shape) for name in ("vx", "vy")}
+    write_geotiff(tmp_path / "small.tif", bands, grid, units={"vx": "m/yr"}, cog=cog)
+    monkeypatch.setattr(raster_write, "_SMALL", 0)
+    write_geotiff(tmp_path / "large.tif", bands, grid, units={"vx": "m/yr"}, cog=cog)
+    assert (tmp_path / "large.tif").read_bytes() == (tmp_path / "small.tif").read_bytes()
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("shape", [(46, 43), (700, 600)])
 def test_a_plain_file_is_what_gdal_writes_to_the_disk_band_by_band(
@@ -449,8 +463,9 @@ def test_a_plain_file_is_what_gdal_writes_to_the_disk_band_by_band(
     assert (tmp_path / "new.tif").read_bytes() == (tmp_path / "old.tif").read_bytes()
 
 
+@pytest.mark.parametrize("small", [0, 4_000_000])
 @pytest.mark.parametrize("cog", [True, False])
-def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, cog: bool) -> None:
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, cog: bool, small: int) -> None:
     if resource.getrlimit(resource.RLIMIT_FSIZE)[1] not in (resource.RLIM_INFINITY,):
         pytest.skip("this process already has a limit on file sizes")
     script = f"""
@@ -460,7 +475,9 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, cog: bool) -> None:
         from rasterio.crs import CRS
         from hmavel._types import Grid
         from hmavel.errors import WriteError
+        from hmavel import raster_write
         from hmavel.raster_write import write_geotiff
+        raster_write._SMALL = {small}
         grid = Grid(CRS.from_epsg(32645), Affine(120, 0, 0, 0, -120, 0), (600, 600))
         noise = np.random.default_rng(0).normal(size=grid.shape)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,8 @@ from rasterio.io import MemoryFile
 
 from hmavel._types import Grid
 from hmavel.atomic import atomic_path
-from hmavel.errors import WriteError
+from hmavel.errors import HmavelError, ReadError, WriteError
+from hmavel.raster_open import check_complete, open_bare
 
 #: Side of a block, and of the tiles in a file, pixels.
 BLOCK = 512
@@ -25,6 +27,8 @@ BLOCK = 512
 _LEAST = 128
 #: With the predictor, displacements come out as small at 1 as at 6, a third sooner.
 _LEVEL = 1
+#: Values up to which a map is made in memory: 16 MB, which stay unseen beside what made them.
+_SMALL = 4_000_000
 
 
 def write_geotiff(
@@ -69,8 +73,9 @@ def write_geotiff(
     Notes
     -----
     Blocks of 512, or one block that holds all of a smaller COG; packed with the
-    floating-point predictor. Beside ``bands`` one float32 copy of them and the packed file are
-    in memory; of a COG, whose overviews come first in the file, two copies for a moment.
+    floating-point predictor. Beside ``bands`` one float32 copy of them and its overviews, a
+    third more, are in memory while a COG is made, since the overviews come first in the file.
+    Maps as small as a glacier's are made in memory and written as a whole.
     """
     units, tags = dict(units or {}), dict(tags or {})
     _check_bands(path, bands, grid, units)
@@ -84,34 +89,48 @@ def write_geotiff(
         "transform": grid.transform,
     }
     how: dict[str, Any] = {"compress": packing, "bigtiff": "IF_SAFER"}
-    # In memory first, then to the disk as a whole: GDAL writes there piece by piece, at twice
-    # the cost, and may close a file on a full disk without a word.
-    with MemoryFile(ext=".tif") as made:
+    make = _make_cog if cog else _make_plain
+
+    with atomic_path(path) as temporary:
         try:
-            if cog:
-                _make_cog(made, bands, profile, how, units, tags)
+            if len(bands) * np.prod(grid.shape) <= _SMALL:
+                # In memory first: GDAL writes to the disk piece by piece, at twice the cost.
+                with MemoryFile(ext=".tif") as made:
+                    make(made.name, bands, profile, how, units, tags)
+                    temporary.write_bytes(made.getbuffer())
             else:
-                if max(grid.shape) > BLOCK:
-                    how |= {"tiled": "YES", "blockxsize": "512", "blockysize": "512"}
-                level = "zlevel" if packing == "DEFLATE" else "zstd_level"
-                # Apart, bands pack a tenth smaller and a quarter sooner.
-                how |= {"interleave": "band", "predictor": 3, level: _LEVEL}
-                with made.open(driver="GTiff", **profile, **how) as file:
-                    _fill_dataset(file, bands, units, tags)
-        except (RasterioError, CPLE_BaseError) as error:
+                make(temporary, bands, profile, how, units, tags)
+                _check_written(temporary)
+        except (RasterioError, CPLE_BaseError, ReadError) as error:
             raise WriteError(
                 "write",
                 path,
-                expected="a GeoTIFF that can be made",
-                got=str(error),
-                hint="check that there is memory for it",
+                expected="a GeoTIFF that can be written",
+                got=error.got if isinstance(error, HmavelError) else str(error),
+                hint="check permissions and free space",
             ) from error
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(made.getbuffer())
+
+
+def _make_plain(
+    made: str | Path,
+    bands: Mapping[str, NDArray[Any]],
+    profile: Mapping[str, Any],
+    how: Mapping[str, Any],
+    units: Mapping[str, str],
+    tags: Mapping[str, str],
+) -> None:
+    tiles: dict[str, Any] = {}
+    if max(profile["height"], profile["width"]) > BLOCK:
+        tiles = {"tiled": "YES", "blockxsize": BLOCK, "blockysize": BLOCK}
+    level = "zlevel" if how["compress"] == "DEFLATE" else "zstd_level"
+    # Apart, bands pack a tenth smaller and a quarter sooner.
+    apart: dict[str, Any] = {"interleave": "band", "predictor": 3, level: _LEVEL}
+    with rasterio.open(made, "w", driver="GTiff", **profile, **how, **tiles, **apart) as file:
+        _fill_dataset(file, bands, units, tags)
 
 
 def _make_cog(
-    made: Any,
+    made: str | Path,
     bands: Mapping[str, NDArray[Any]],
     profile: Mapping[str, Any],
     how: Mapping[str, Any],
@@ -128,7 +147,7 @@ def _make_cog(
             memory.build_overviews(factors, Resampling.average)
         rasterio.shutil.copy(
             memory,
-            made.name,
+            made,
             driver="COG",
             blocksize=block,
             predictor="FLOATING_POINT",
@@ -136,6 +155,12 @@ def _make_cog(
             level=_LEVEL,
             **how,
         )
+
+
+def _check_written(path: Path) -> None:
+    """GDAL may close a file on a full disk without a word: see that it is all there."""
+    with open_bare(path) as dataset:
+        check_complete(path, dataset)
 
 
 def tile_side(shape: tuple[int, ...]) -> int:
@@ -175,8 +200,12 @@ def _fill_dataset(
     units: Mapping[str, str],
     tags: Mapping[str, str],
 ) -> None:
-    # At once: for maps as small as a glacier's, rasterio takes longer over a call than to pack.
-    dataset.write(np.stack(list(bands.values()), dtype=np.float32))
+    if dataset.count * dataset.height * dataset.width <= _SMALL:
+        # At once: rasterio takes longer over a call than to pack so little.
+        dataset.write(np.stack(list(bands.values()), dtype=np.float32))
+    else:
+        for index, array in enumerate(bands.values(), start=1):
+            dataset.write(np.asarray(array, dtype=np.float32), index)
     dataset.descriptions = tuple(bands)
     dataset.units = tuple(units.get(name, "") for name in bands)
     dataset.update_tags(**tags)
