@@ -247,6 +247,20 @@ def made_once(out):
     return max(made.values(), default=1) == 1
 
 
+def test_what_a_lost_worker_left_is_swept_at_the_end(serial_toml, tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    toml, out = tmp_path / "my.toml", tmp_path / "out"
+    toml.write_text(serial_toml)
+    process = start(toml, "--jobs", "2", "-q")
+    assert wait_for(out, process, 1)
+    left = out / f".a.{atomic._HOST}-{gone.pid}-1-0123456789ab.tif"
+    left.write_text("x")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said.decode()
+    assert not left.exists()
+
+
 def strike(process, rng):
     """Kill the driver or one of its processes."""
     import psutil

@@ -142,13 +142,13 @@ def _run(
                 clock.add(result.seconds, result.counts)
                 failures += result.failures
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
-    if scheduler:
-        sweep(folder)  # what a worker left that was lost on the way
     if config.output.wgs84:
         with clock.stage("mosaic"):
             unmade = _mosaics(done, folder, config, jobs)
         _note(notes, "mosaic", unmade)
         failures += unmade
+    if scheduler or jobs > 1:
+        sweep(folder)  # what a worker left that was lost on the way
     folders = [result.folder for result in done if result.state]
     with clock.stage("write"):
         finished = parallel.attempt(
