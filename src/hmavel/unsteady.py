@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hmavel._types import BoolArray, Displacement, FloatArray
 from hmavel.core import core_scatter
+from hmavel.medians import median_of_known
 
 Nodes = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -134,9 +135,5 @@ def _local_median_above(values: FloatArray, limit: float) -> BoolArray:
         return out
     padded = np.pad(values, 1, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))[row, col].reshape(-1, 9)
-    ranked = np.sort(windows, axis=1)  # NaN last
-    known = np.isfinite(ranked).sum(axis=1)
-    at = np.arange(len(row))
-    median = (ranked[at, (known - 1) // 2] + ranked[at, known // 2]) / 2
-    out[row, col] = median > limit
+    out[row, col] = median_of_known(windows, axis=1) > limit
     return out
