@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,9 @@ _LEAST = 128
 _LEVEL = 1
 #: Values up to which a map is made in memory: 16 MB, which stay unseen beside what made them.
 _SMALL = 4_000_000
+
+#: Writes the bands, their names and the tags into an open dataset.
+Fill = Callable[[Any], None]
 
 
 def write_geotiff(
@@ -90,16 +94,16 @@ def write_geotiff(
     }
     how: dict[str, Any] = {"compress": packing, "bigtiff": "IF_SAFER"}
     make = _make_cog if cog else _make_plain
-
+    fill = partial(_fill_dataset, bands=bands, units=units, tags=tags)
     with atomic_path(path) as temporary:
         try:
             if len(bands) * np.prod(grid.shape) <= _SMALL:
                 # In memory first: GDAL writes to the disk piece by piece, at twice the cost.
                 with MemoryFile(ext=".tif") as made:
-                    make(made.name, bands, profile, how, units, tags)
+                    make(made.name, fill, profile, how)
                     temporary.write_bytes(made.getbuffer())
             else:
-                make(temporary, bands, profile, how, units, tags)
+                make(temporary, fill, profile, how)
                 _check_written(temporary)
         except (RasterioError, CPLE_BaseError, ReadError) as error:
             raise WriteError(
@@ -112,12 +116,7 @@ def write_geotiff(
 
 
 def _make_plain(
-    made: str | Path,
-    bands: Mapping[str, NDArray[Any]],
-    profile: Mapping[str, Any],
-    how: Mapping[str, Any],
-    units: Mapping[str, str],
-    tags: Mapping[str, str],
+    made: str | Path, fill: Fill, profile: Mapping[str, Any], how: Mapping[str, Any]
 ) -> None:
     tiles: dict[str, Any] = {}
     if max(profile["height"], profile["width"]) > BLOCK:
@@ -126,20 +125,15 @@ def _make_plain(
     # Apart, bands pack a tenth smaller and a quarter sooner.
     apart: dict[str, Any] = {"interleave": "band", "predictor": 3, level: _LEVEL}
     with rasterio.open(made, "w", driver="GTiff", **profile, **how, **tiles, **apart) as file:
-        _fill_dataset(file, bands, units, tags)
+        fill(file)
 
 
 def _make_cog(
-    made: str | Path,
-    bands: Mapping[str, NDArray[Any]],
-    profile: Mapping[str, Any],
-    how: Mapping[str, Any],
-    units: Mapping[str, str],
-    tags: Mapping[str, str],
+    made: str | Path, fill: Fill, profile: Mapping[str, Any], how: Mapping[str, Any]
 ) -> None:
     shape = profile["height"], profile["width"]
     with rasterio.open("", "w", driver="MEM", **profile) as memory:
-        _fill_dataset(memory, bands, units, tags)
+        fill(memory)
         block = tile_side(shape)
         if factors := _overviews(shape, block):
             # The driver's own come by packing and unpacking files, in twice the time, and
