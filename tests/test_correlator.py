@@ -551,10 +551,13 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("threads", "least"), [(1, 4), (3, 4), (3, 20)])
 @pytest.mark.parametrize(("seed", "shift"), [(4, (29.0, -3.5)), (5, (1.3, 12.2))])
-def test_strips_are_the_whole_to_the_bit(monkeypatch, threads, seed, shift):
-    """Seeds, followers and growth: far shifts at 30 % noise leave nodes to every stage."""
+def test_strips_are_the_whole_to_the_bit(monkeypatch, threads, least, seed, shift):
+    """Seeds, followers and growth: far shifts at 30 % noise leave nodes to every stage.
+
+    Strips of 20 rows and more end in two pieces, for several threads.
+    """
     p = shifted_pair(*shift, seed=seed, shape=(416, 392), noise=0.3)
     a, b = (np.rint(x).astype(np.uint16) for x in (p.reference, p.secondary))
     a[100:230, 60:200] = 0
@@ -567,7 +570,7 @@ def test_strips_are_the_whole_to_the_bit(monkeypatch, threads, seed, shift):
     by_mask = correlate(a, b, valid_reference=a != 0, valid_secondary=b != 0)
     assert same(whole, by_mask)
     assert len(set(np.unique(whole.quality))) > 2
-    in_strips(monkeypatch)
+    in_strips(monkeypatch, least)
     grown = []
     blocks = node_field.NodeField._measure_blocks
     monkeypatch.setattr(

@@ -333,15 +333,15 @@ def coherence(const float[:, ::1] reference, const float[:, ::1] secondary,
     return <int>status
 
 
-def median_test(const float[:, ::1] u, const float[:, ::1] v, const float[:, ::1] noise_u,
-                const float[:, ::1] noise_v, int least, float limit,
+def median_test(const float[:, ::1] u, const float[:, ::1] v, const float[:, ::1] sigma_u,
+                const float[:, ::1] sigma_v, int least, float floor, float limit,
                 uint8_t[:, ::1] outlier, Py_ssize_t first, Py_ssize_t last):
     """Judge rows ``first`` to ``last - 1``; see ``hmk_outliers.h``. Return a status."""
     cdef hmk.hmk_status status
     with nogil:
-        status = hmk.hmk_median_test(&u[0, 0], &v[0, 0], &noise_u[0, 0], &noise_v[0, 0],
-                                     u.shape[0], u.shape[1], least, limit, first, last,
-                                     &outlier[0, 0])
+        status = hmk.hmk_median_test(&u[0, 0], &v[0, 0], &sigma_u[0, 0], &sigma_v[0, 0],
+                                     u.shape[0], u.shape[1], least, floor, limit, first,
+                                     last, &outlier[0, 0])
     return <int>status
 
 
@@ -370,7 +370,7 @@ def bend(const float[:, ::1] u, const float[:, ::1] v, float limit,
 
 def clump_sizes(const float[:, ::1] u, const float[:, ::1] v, float limit,
                 int32_t[:, ::1] parent, int32_t[:, ::1] size):
-    """Count the vectors that hang together; see ``hmk_outliers.h``. Return a status."""
+    """Count the vectors that hang together; see ``hmk_clumps.h``. Return a status."""
     cdef hmk.hmk_status status
     with nogil:
         status = hmk.hmk_clump_sizes(&u[0, 0], &v[0, 0], u.shape[0], u.shape[1], limit,
@@ -378,10 +378,11 @@ def clump_sizes(const float[:, ::1] u, const float[:, ::1] v, float limit,
     return <int>status
 
 
-def add_strain(const float[:, ::1] x, float reach, float[:, ::1] sigma):
-    """Widen ``sigma`` in place by the strain; see ``hmk_outliers.h``."""
+def add_strain(const float[:, ::1] x, float reach, float[:, ::1] sigma, Py_ssize_t first,
+               Py_ssize_t last):
+    """Widen rows ``first`` to ``last - 1`` of ``sigma`` in place; see ``hmk_outliers.h``."""
     with nogil:
-        hmk.hmk_add_strain(&x[0, 0], x.shape[0], x.shape[1], reach, &sigma[0, 0])
+        hmk.hmk_add_strain(&x[0, 0], x.shape[0], x.shape[1], reach, first, last, &sigma[0, 0])
 
 
 cdef hmk.hmk_lapack routines

@@ -179,10 +179,10 @@ cdef extern from "hmk_seams.h" nogil:
 
 
 cdef extern from "hmk_outliers.h" nogil:
-    hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
-                               const float *noise_v, ptrdiff_t rows, ptrdiff_t cols,
-                               int least, float limit, ptrdiff_t first, ptrdiff_t last,
-                               uint8_t *outlier)
+    hmk_status hmk_median_test(const float *u, const float *v, const float *sigma_u,
+                               const float *sigma_v, ptrdiff_t rows, ptrdiff_t cols,
+                               int least, float floor, float limit, ptrdiff_t first,
+                               ptrdiff_t last, uint8_t *outlier)
     hmk_status hmk_neighbour_median(const float *u, const float *v, const uint8_t *wanted,
                                     ptrdiff_t rows, ptrdiff_t cols, int least, float spread,
                                     ptrdiff_t first, ptrdiff_t last, float *mid_u,
@@ -191,7 +191,10 @@ cdef extern from "hmk_outliers.h" nogil:
                         float limit, ptrdiff_t first, ptrdiff_t last, float *far_u,
                         float *far_v)
     void hmk_add_strain(const float *x, ptrdiff_t rows, ptrdiff_t cols, float reach,
-                        float *sigma)
+                        ptrdiff_t first, ptrdiff_t last, float *sigma)
+
+
+cdef extern from "hmk_clumps.h" nogil:
     hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
                                float limit, int32_t *parent, int32_t *size)
 

@@ -51,8 +51,8 @@ static int neighbours(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t 
 /* Whether vectors first ... last - 1 of a row that has RADIUS rows above and below may be outliers:
  * no score can exceed the distance to the farthest neighbour over the noise. Without branches, so
  * that compilers make vectors of it. */
-static void may_be_outliers(const float *u, const float *v, const float *noise_u,
-                            const float *noise_v, ptrdiff_t cols, float limit,
+static void may_be_outliers(const float *u, const float *v, const float *sigma_u,
+                            const float *sigma_v, ptrdiff_t cols, float floor, float limit,
                             ptrdiff_t first, ptrdiff_t last, uint8_t *maybe)
 {
     for (ptrdiff_t begin = first; begin < last; begin += PIECE) {
@@ -71,7 +71,8 @@ static void may_be_outliers(const float *u, const float *v, const float *noise_u
                 }
             }
         for (ptrdiff_t i = 0; i < count; i++) {
-            const float a = far_u[i] / noise_u[begin + i], b = far_v[i] / noise_v[begin + i];
+            const float a = far_u[i] / (floor + sigma_u[begin + i]);
+            const float b = far_v[i] / (floor + sigma_v[begin + i]);
             maybe[begin + i] = !(a * a + b * b <= limit * limit);
         }
     }
@@ -89,9 +90,9 @@ static float farthest(const float *near, int n, float x)
 }
 
 /* Whether vector `at` is an outlier among its neighbours. */
-static int is_outlier(const float *u, const float *v, const float *noise_u,
-                      const float *noise_v, ptrdiff_t rows, ptrdiff_t cols, int least,
-                      float limit, ptrdiff_t r, ptrdiff_t c)
+static int is_outlier(const float *u, const float *v, const float *sigma_u,
+                      const float *sigma_v, ptrdiff_t rows, ptrdiff_t cols, int least,
+                      float floor, float limit, ptrdiff_t r, ptrdiff_t c)
 {
     const ptrdiff_t at = r * cols + c;
     float near_u[NEIGHBOURS], near_v[NEIGHBOURS], mid_u, mid_v, spread_u, spread_v;
@@ -100,20 +101,23 @@ static int is_outlier(const float *u, const float *v, const float *noise_u,
     const int n = neighbours(u, v, rows, cols, r, c, near_u, near_v);
     if (n < least)
         return 0;
+    const float noise_u = floor + (isnan(sigma_u[at]) ? 0 : sigma_u[at]);
+    const float noise_v = floor + (isnan(sigma_v[at]) ? 0 : sigma_v[at]);
     /* As above, for the edges of the field: medians are dear. */
-    const float a = farthest(near_u, n, u[at]) / noise_u[at];
-    const float b = farthest(near_v, n, v[at]) / noise_v[at];
+    const float a = farthest(near_u, n, u[at]) / noise_u;
+    const float b = farthest(near_v, n, v[at]) / noise_v;
     if (a * a + b * b <= limit * limit)
         return 0;
     middle_and_spread(near_u, n, &mid_u, &spread_u);
     middle_and_spread(near_v, n, &mid_v, &spread_v);
-    return hypotf((u[at] - mid_u) / (noise_u[at] + spread_u),
-                  (v[at] - mid_v) / (noise_v[at] + spread_v)) > limit;
+    return hypotf((u[at] - mid_u) / (noise_u + spread_u),
+                  (v[at] - mid_v) / (noise_v + spread_v)) > limit;
 }
 
-hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
-                           const float *noise_v, ptrdiff_t rows, ptrdiff_t cols, int least,
-                           float limit, ptrdiff_t first, ptrdiff_t last, uint8_t *outlier)
+hmk_status hmk_median_test(const float *u, const float *v, const float *sigma_u,
+                           const float *sigma_v, ptrdiff_t rows, ptrdiff_t cols, int least,
+                           float floor, float limit, ptrdiff_t first, ptrdiff_t last,
+                           uint8_t *outlier)
 {
     if (least < 1 || first < 0 || last > rows)
         return HMK_BAD_OPTION;
@@ -121,12 +125,12 @@ hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
         const ptrdiff_t row = r * cols;
         memset(outlier + row, 1, (size_t)cols);
         if (r >= RADIUS && r + RADIUS < rows && cols > 2 * RADIUS)
-            may_be_outliers(u + row, v + row, noise_u + row, noise_v + row, cols, limit, RADIUS,
-                            cols - RADIUS, outlier + row);
+            may_be_outliers(u + row, v + row, sigma_u + row, sigma_v + row, cols, floor, limit,
+                            RADIUS, cols - RADIUS, outlier + row);
         for (ptrdiff_t c = 0; c < cols; c++)
             if (outlier[row + c])
-                outlier[row + c] = (uint8_t)is_outlier(u, v, noise_u, noise_v, rows, cols, least,
-                                                       limit, r, c);
+                outlier[row + c] = (uint8_t)is_outlier(u, v, sigma_u, sigma_v, rows, cols, least,
+                                                       floor, limit, r, c);
     }
     return HMK_OK;
 }
@@ -227,58 +231,6 @@ hmk_status hmk_bend(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t co
     return HMK_OK;
 }
 
-/* Root of a node in the forest of clumps, halving the path on the way. */
-static int32_t root_of(int32_t *parent, int32_t at)
-{
-    while (parent[at] != at) {
-        parent[at] = parent[parent[at]];
-        at = parent[at];
-    }
-    return at;
-}
-
-static void join(int32_t *parent, int32_t a, int32_t b)
-{
-    a = root_of(parent, a), b = root_of(parent, b);
-    /* The smaller index leads, so that the forest does not depend on the order of joins. */
-    if (a < b)
-        parent[b] = a;
-    else
-        parent[a] = b;
-}
-
-hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
-                           float limit, int32_t *parent, int32_t *size)
-{
-    if (rows * cols > INT32_MAX || !(limit >= 0))
-        return HMK_BAD_OPTION;
-    const int32_t count = (int32_t)(rows * cols), side = (int32_t)cols;
-    for (int32_t i = 0; i < count; i++)
-        parent[i] = i, size[i] = 0;
-    for (int32_t r = 0; r < (int32_t)rows; r++)
-        for (int32_t c = 0; c < side; c++) {
-            const int32_t at = r * side + c;
-            if (isnan(u[at]) || isnan(v[at]))
-                continue;
-            /* The four of the eight neighbours that come later. */
-            const int32_t next[4] = {c + 1 < side ? at + 1 : -1, at + side,
-                                     c + 1 < side ? at + side + 1 : -1,
-                                     c > 0 ? at + side - 1 : -1};
-            for (int k = 0; k < 4; k++)
-                if (next[k] >= 0 && next[k] < count) {
-                    const float du = u[next[k]] - u[at], dv = v[next[k]] - v[at];
-                    if (du * du + dv * dv <= limit * limit)
-                        join(parent, at, next[k]);
-                }
-        }
-    for (int32_t i = 0; i < count; i++)
-        if (!isnan(u[i]) && !isnan(v[i]))
-            size[root_of(parent, i)]++;
-    for (int32_t i = count - 1; i >= 0; i--)
-        size[i] = isnan(u[i]) || isnan(v[i]) ? 0 : size[root_of(parent, i)];
-    return HMK_OK;
-}
-
 /* The square of the lesser of two changes of one sign, else 0; NaN is none. */
 static inline float steady(float before, float after)
 {
@@ -286,10 +238,11 @@ static inline float steady(float before, float after)
     return before * after > 0 ? (a < b ? a : b) : 0.0f;
 }
 
-void hmk_add_strain(const float *x, ptrdiff_t rows, ptrdiff_t cols, float reach, float *sigma)
+void hmk_add_strain(const float *x, ptrdiff_t rows, ptrdiff_t cols, float reach, ptrdiff_t first,
+                    ptrdiff_t last, float *sigma)
 {
     const float square = reach * reach;
-    for (ptrdiff_t r = 0; r < rows; r++)
+    for (ptrdiff_t r = first; r < last; r++)
         for (ptrdiff_t begin = 0; begin < cols; begin += PIECE) {
             const ptrdiff_t count = cols - begin < PIECE ? cols - begin : PIECE;
             const float *at = x + r * cols + begin;

@@ -9,12 +9,13 @@
 
 /* Normalised median test (Westerweel and Scarano, 2005) on a field of vectors (rows x cols,
  * NaN = none). A vector is an outlier when the length of its distance to the median of its
- * neighbours (5 x 5 without itself), each component divided by `noise` + the neighbours' median
- * distance to that median, exceeds `limit`; with fewer than `least` neighbours it is not judged.
- * Rows first ... last - 1 are written; disjoint ranges may run in many threads. */
-hmk_status hmk_median_test(const float *u, const float *v, const float *noise_u,
-                           const float *noise_v, ptrdiff_t rows, ptrdiff_t cols, int least,
-                           float limit, ptrdiff_t first, ptrdiff_t last, uint8_t *outlier);
+ * neighbours (5 x 5 without itself), each component divided by `floor` + its `sigma` (NaN = 0) + the
+ * neighbours' median distance to that median, exceeds `limit`; with fewer than `least` neighbours it
+ * is not judged. Rows first ... last - 1 are written; disjoint ranges may run in many threads. */
+hmk_status hmk_median_test(const float *u, const float *v, const float *sigma_u,
+                           const float *sigma_v, ptrdiff_t rows, ptrdiff_t cols, int least,
+                           float floor, float limit, ptrdiff_t first, ptrdiff_t last,
+                           uint8_t *outlier);
 
 /* Median of the neighbours of the nodes that are `wanted`, where at least `least` of them are
  * there and their median distance to it is at most `spread` in both components; else NaN. */
@@ -28,15 +29,11 @@ hmk_status hmk_neighbour_median(const float *u, const float *v, const uint8_t *w
 hmk_status hmk_bend(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
                     float limit, ptrdiff_t first, ptrdiff_t last, float *far_u, float *far_v);
 
-/* How many vectors hang together with each: neighbours (of 8) do when they differ by at most
- * `limit` in length. 0 where there is none. `parent` is scratch of the field's size; both arrays
- * are the caller's. One thread. */
-hmk_status hmk_clump_sizes(const float *u, const float *v, ptrdiff_t rows, ptrdiff_t cols,
-                           float limit, int32_t *parent, int32_t *size);
-
 /* Add to the vectors' errors `sigma` what a steady change of the component `x` makes of not knowing
  * where a window's match sits: `reach` times the lesser of the changes to two nodes before and after
- * it, along rows and columns, where both have one sign. All (rows, cols). */
-void hmk_add_strain(const float *x, ptrdiff_t rows, ptrdiff_t cols, float reach, float *sigma);
+ * it, along rows and columns, where both have one sign. All (rows, cols); rows first ... last - 1 are
+ * written. */
+void hmk_add_strain(const float *x, ptrdiff_t rows, ptrdiff_t cols, float reach, ptrdiff_t first,
+                    ptrdiff_t last, float *sigma);
 
 #endif

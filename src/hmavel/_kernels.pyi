@@ -138,9 +138,10 @@ def coherence(
 def median_test(
     u: NDArray[np.float32],
     v: NDArray[np.float32],
-    noise_u: NDArray[np.float32],
-    noise_v: NDArray[np.float32],
+    sigma_u: NDArray[np.float32],
+    sigma_v: NDArray[np.float32],
     least: int,
+    floor: float,
     limit: float,
     outlier: NDArray[np.uint8],
     first: int,
@@ -173,7 +174,9 @@ def clump_sizes(
     parent: NDArray[np.int32],
     size: NDArray[np.int32],
 ) -> int: ...
-def add_strain(x: NDArray[np.float32], reach: float, sigma: NDArray[np.float32]) -> None: ...
+def add_strain(
+    x: NDArray[np.float32], reach: float, sigma: NDArray[np.float32], first: int, last: int
+) -> None: ...
 def bind_lapack(blas: Mapping[str, Any], lapack: Mapping[str, Any]) -> None: ...
 def evidence_work(n: int, cells: int) -> int: ...
 def evidence(

@@ -181,7 +181,7 @@ def correlate_images(
         return found
     spacing = float(row[1] - row[0]) if len(row) > 1 else float(step)
     kept = without_outliers(found, settings, window=window, step=spacing, threads=threads)
-    kept = with_strain(kept, settings.sigma_centre, step=spacing)
+    kept = with_strain(kept, settings.sigma_centre, step=spacing, threads=threads)
     return kept if wanted is None else kept.rejected(~wanted, Quality.OUTSIDE)
 
 

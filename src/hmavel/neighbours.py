@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 #: A node follows its neighbours, or is judged by them, when so many of them agree or are there.
 FOLLOW = 5
+#: Distance from its neighbours' median that no node is blamed for (Westerweel and Scarano), px;
+#: the node's own sigma widens it on noise.
+_FLOOR = 0.1
 #: A strain of one component is an error of the other, too, of so much of its own.
 _TIED = 0.5
 
@@ -26,15 +29,12 @@ def without_outliers(
     """Reject what its neighbours contradict, then the small clumps that are left."""
     rows = d.drow.shape[0]
     outlier = np.zeros(d.drow.shape, np.uint8)
-    # 0.1 px is the floor of Westerweel and Scarano; the node's own sigma widens it on noise.
-    noise = [
-        np.float32(0.1) + np.nan_to_num(s).astype(np.float32)
-        for s in (d.sigma_row, d.sigma_col)
-    ]
-    u, v = (np.ascontiguousarray(x, np.float32) for x in (d.drow, d.dcol))
+    u, v, *sigma = (
+        np.ascontiguousarray(x, np.float32) for x in (d.drow, d.dcol, d.sigma_row, d.sigma_col)
+    )
     in_threads(
         lambda i, j: _kernels.median_test(
-            u, v, noise[0], noise[1], FOLLOW, settings.max_median, outlier, i, j
+            u, v, sigma[0], sigma[1], FOLLOW, _FLOOR, settings.max_median, outlier, i, j
         ),
         rows,
         threads,
@@ -51,7 +51,7 @@ def without_outliers(
     return kept.rejected(good & (size < least), Quality.ISOLATED)
 
 
-def with_strain(d: Displacement, centre: float, *, step: float) -> Displacement:
+def with_strain(d: Displacement, centre: float, *, step: float, threads: int) -> Displacement:
     """Add to sigma what a steady strain leaves of not knowing where a window's match sits.
 
     The texture that decides a match lies somewhere about the middle of its window, ``centre``
@@ -64,10 +64,13 @@ def with_strain(d: Displacement, centre: float, *, step: float) -> Displacement:
         return d
     u, v = (np.ascontiguousarray(x, np.float32) for x in (d.drow, d.dcol))
     reach = centre / (2 * step)
-    sigma = []
-    for own, other, of in ((u, v, d.sigma_row), (v, u, d.sigma_col)):
-        wider = np.array(of, np.float32, order="C")
-        _kernels.add_strain(own, reach, wider)
-        _kernels.add_strain(other, _TIED * reach, wider)
-        sigma.append(wider)
+    sigma = [np.array(of, np.float32, order="C") for of in (d.sigma_row, d.sigma_col)]
+
+    def widen(i: int, j: int) -> int:
+        for own, other, wider in ((u, v, sigma[0]), (v, u, sigma[1])):
+            _kernels.add_strain(own, reach, wider, i, j)
+            _kernels.add_strain(other, _TIED * reach, wider, i, j)
+        return 0
+
+    in_threads(widen, d.drow.shape[0], threads)
     return replace(d, sigma_row=sigma[0], sigma_col=sigma[1])

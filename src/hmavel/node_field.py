@@ -7,6 +7,7 @@ after the other.
 from __future__ import annotations
 
 import itertools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +26,8 @@ from hmavel.shared_windows import refuse_shared
 from hmavel.strip_threads import check, in_threads, pipeline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from hmavel._types import BoolArray
@@ -114,27 +117,32 @@ class NodeField:
         leading = [_SCOUTS * self.apart, self.apart] if coarse else []
         order = levels(where, leading)
         noise = self._noise_weights(max(leading, default=0))
-        strips = self._strips(max([*leading, noise.rows if noise else 1]))
+        apart = max([*leading, noise.rows if noise else 1])
+        strips = self._strips(apart)
         told = replace(self, noise=noise)
         scout = replace(self, options=self.options | {"settled_sigmas": _SCOUTS_SETTLED})
         cols = self._span(self.col, 0, len(self.col))
         parts: dict[int, Part] = {}
         memory = PartMemory()
 
-        def measure(level: int, k: int) -> None:
-            first, last = strips[k]
+        lock = threading.Lock()
+
+        def begin(k: int) -> None:
+            parts[k] = self.frame.part(self._span(self.row, *strips[k]), cols, memory)
+            if len(order) > 1:
+                measure(0, parts[k], *strips[k])
+
+        def measure(level: int, part: Part, first: int, last: int) -> None:
             i, j = np.nonzero(order[level][first:last])
             if level == 0:
-                parts[k] = self.frame.part(self._span(self.row, first, last), cols, memory)
                 guess = start[:, first:last][:, i, j]
             else:  # seeds lie on a lattice themselves: only there are guesses wanted
-                apart = leading[level] if level < len(leading) else 1
+                gap = leading[level] if level < len(leading) else 1
                 rows_at, cols_at = (
-                    np.arange(*of)[every(apart)] for of in ((first, last), (0, len(self.col)))
+                    np.arange(*of)[every(gap)] for of in ((first, last), (0, len(self.col)))
                 )
                 guess = between_seeds(out[:2], leading[level - 1], rows_at, cols_at)
-                guess = guess[:, i // apart, j // apart]
-            part = parts[k]
+                guess = guess[:, i // gap, j // gap]
             i += first
             if noise and level == min(1, len(leading)):
                 told._learn_noise(part, i, j, guess)
@@ -152,11 +160,25 @@ class NodeField:
                 known = np.isin(noise.tile(i, j), list(noise.gains))
                 i, j = i[known], j[known]
                 told._measure(part, i, j, out[:2, i, j], out, quality)
-            if level == len(leading) and not self.frame.small:
-                memory.give(parts.pop(k))
 
-        pipeline([partial(measure, level) for level in range(len(order))], len(strips),
-                 self.threads)  # fmt: skip
+        def end(k: int) -> list[Callable[[], None]]:
+            left = set(self._pieces(strips[k], apart))
+
+            def piece(first: int, last: int) -> None:
+                measure(len(order) - 1, parts[k], first, last)
+                with lock:
+                    left.remove((first, last))
+                    if not left and not self.frame.small:
+                        memory.give(parts.pop(k))
+
+            return [partial(piece, *rows) for rows in sorted(left)]
+
+        def between(level: int, k: int) -> None:
+            measure(level, parts[k], *strips[k])
+
+        stages: list[Callable[[int], None]] = [begin]
+        stages += [partial(between, level) for level in range(1, len(order) - 1)]
+        pipeline(stages, end, len(strips), self.threads)
         if coarse:
             told._grow(where, out, quality)
         refuse_shared(out, quality, self.options, told._look, self.threads)
@@ -244,6 +266,13 @@ class NodeField:
             least = max(_STRIP_ROWS, int(pixels / max(span, 1)))
         least = -(-least // apart) * apart
         return [(i, min(i + least, count)) for i in range(0, count, least)]
+
+    def _pieces(self, strip: tuple[int, int], apart: int) -> list[tuple[int, int]]:
+        """Cut a strip as ``_strips`` may, so that several threads can end together."""
+        if self.frame.small or self.threads == 1:
+            return [strip]
+        first, end = strip
+        return [(i, min(i + apart, end)) for i in range(first, end, apart)]
 
     def _span(self, axis: NDArray[np.int32], first: int, last: int) -> tuple[int, int]:
         """Pixels of the frame that the windows of nodes ``first`` to ``last - 1`` may see."""

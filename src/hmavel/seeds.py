@@ -50,6 +50,8 @@ def between_seeds(
         high = np.minimum(low + 1, count - 1)
         near.append((low, high, np.clip(at - low, 0, 1).astype(np.float32)))
     (r0, r1, fr), (c0, c1, fc) = near
+    first, last = (int(r0[0]), int(r1[-1])) if r0.size else (0, 0)
+    seeds, r0, r1 = seeds[:, first : last + 1], r0 - first, r1 - first
     along = (1 - fc) * seeds[:, :, c0] + fc * seeds[:, :, c1]
     fr = fr[:, None]
     guess: NDArray[np.float32] = (1 - fr) * along[:, r0] + fr * along[:, r1]

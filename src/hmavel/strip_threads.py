@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,30 +44,50 @@ def check(status: int) -> None:
         raise RuntimeError(f"correlate kernel: {STATUS[status]}")
 
 
-def pipeline(stages: Sequence[Callable[[int], None]], count: int, threads: int) -> None:
-    """Take every strip through all stages; each waits for the one before in the next strips."""
+def pipeline(
+    stages: Sequence[Callable[[int], None]],
+    last: Callable[[int], Sequence[Callable[[], None]]],
+    count: int,
+    threads: int,
+) -> None:
+    """Take every strip through all stages; each waits for the one before in the next strips.
+
+    ``last`` names what the last stage does with a strip, in pieces that need nothing of each
+    other: at the end no thread is left with a whole strip while others have nothing to do.
+    """
     if threads == 1:
-        for k in range(count + len(stages) - 1):
+        for k in range(count + len(stages)):
             for lag, stage in enumerate(stages):
                 if 0 <= k - lag < count:
                     stage(k - lag)
+            if k >= len(stages):
+                for piece in last(k - len(stages)):
+                    piece()
         return
     done: list[list[Future[None]]] = [[] for _ in stages]
 
-    def after_neighbours(s: int, k: int) -> None:
+    def after_neighbours(s: int, k: int, work: Callable[[], None]) -> None:
         for each in done[s - 1][max(k - 1, 0) : k + 2] if s else ():
             each.result()
-        stages[s](k)
+        work()
 
     # First come, first served: what a strip waits for has begun before it, so none waits
     # for one that is still in the queue. Following some strips behind, it rarely waits.
     with ThreadPoolExecutor(threads) as pool:
+        pieces = []
         try:
-            for k in range(count + threads * (len(stages) - 1)):
-                for s in range(len(stages)):
-                    if 0 <= k - s * threads < count:
-                        done[s].append(pool.submit(after_neighbours, s, k - s * threads))
-            for each in done[-1]:
+            for begun in range(count + threads * len(stages)):
+                for s, stage in enumerate(stages):
+                    k = begun - s * threads
+                    if 0 <= k < count:
+                        done[s].append(pool.submit(after_neighbours, s, k, partial(stage, k)))
+                k = begun - threads * len(stages)
+                if 0 <= k < count:
+                    pieces += [
+                        pool.submit(after_neighbours, len(stages), k, piece)
+                        for piece in last(k)
+                    ]
+            for each in pieces:
                 each.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
