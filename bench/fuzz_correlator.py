@@ -73,7 +73,7 @@ def case(seed: int) -> str:
         known_evidence=float(rng.choice([0, 4])), min_clump=float(rng.choice([0, 1.25])),
         last_taper=float(rng.uniform(0.02, 0.5)), fine_taper=float(rng.uniform(0.02, 0.5)),
         min_valid=float(rng.uniform(0.01, 1)), fftw_only=bool(rng.random() < 0.15),
-        drowned=bool(rng.random() < 0.8),
+        drowned=bool(rng.random() < 0.8), interpolate=bool(rng.random() < 0.4),
         instruction_set=str(rng.choice(list(_kernels.instruction_sets()))),
     )  # fmt: skip
     more: dict[str, Any] = {}

@@ -7,6 +7,7 @@ transform, no first guesses, and every minimisation runs until it stands still.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,29 @@ def tapered(
     return w * (f - np.sum(w * f) / np.sum(w))
 
 
+def taps(part: float) -> tuple[NDArray[np.int_], Array]:
+    """Places (pixels) and weights of what a value ``part`` of a pixel on is made of."""
+    place = np.arange(-5, 7) + int(np.floor(part))
+    x = part - place
+    inside = np.clip(1 - (x / 6) ** 2, 0, None)
+    h = np.where(inside > 0, np.sinc(0.85 * x) * np.i0(4.5 * np.sqrt(inside)), 0.0)
+    return place, h / h.sum()
+
+
+def interpolated(
+    image: Array, first: tuple[int, int], n: int, shift: tuple[float, float]
+) -> tuple[Array, NDArray[np.complex128]]:
+    """The window of an image that begins at first + shift, and what its spectrum has become."""
+    out, response = np.asarray(image, float), []
+    k = np.fft.fftfreq(n)
+    for axis, d in enumerate(shift):
+        place, h = taps(d)
+        rows = np.arange(first[axis], first[axis] + n)
+        out = sum(w * np.take(out, rows + p, axis) for w, p in zip(h, place, strict=True))
+        response.append(np.exp(2j * np.pi * np.outer(k, place)) @ h)
+    return out, np.outer(*response)
+
+
 def bins(n: int) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Integer wave numbers (row, col) and the half plane of bins that a fit uses."""
     k = np.fft.fftfreq(n, 1 / n)
@@ -99,10 +123,15 @@ class Spectrum:
         return self.q * np.exp(-1j * turn)
 
 
-def spectrum(a: Array, b: Array, weight: str) -> Spectrum:
+def spectrum(
+    a: Array, b: Array, weight: str, responses: tuple[Any, Any] = (1.0, 1.0)
+) -> Spectrum:
+    """Cross-spectrum of two windows, less what filters have done to either."""
     n = a.shape[0]
     kr, kc, use = bins(n)
-    cross = (np.fft.fft2(a) * np.conj(np.fft.fft2(b)))[use]
+    with np.errstate(divide="ignore", invalid="ignore"):  # beyond the bins in use
+        of_a, of_b = (np.fft.fft2(x) / r for x, r in zip((a, b), responses, strict=True))
+    cross = (of_a * np.conj(of_b))[use]
     size = np.abs(cross)
     w = {"white": np.ones_like(size), "half": np.sqrt(size), "cross": size}[weight]
     return Spectrum(cross / size, w, kr[use], kc[use], n)
@@ -151,7 +180,7 @@ def correlate_node(
     reference: Array, secondary: Array, row: float, col: float, *,
     window: int = 32, coarse: int = 64, last_taper: float = 0.25, fine_taper: float = 0.5,
     coarse_taper: float = 0.35, weight: str = "half", robust: int = 1, rewindow: int = 50,
-    settled: float = 1e-6,
+    settled: float = 1e-6, interpolate: bool = False,
 ) -> tuple[float, float, float, float]:  # fmt: skip
     """Return (drow, dcol, coherence, snr) of the node with effective centre (row, col)."""
     images = [
@@ -160,12 +189,18 @@ def correlate_node(
     ]
 
     def look(
-        n: int, offset: tuple[int, int], shift: tuple[float, float], beta: float, weight: str
+        n: int, offset: tuple[int, int], shift: tuple[float, float], beta: float, weight: str,
+        interpolate: bool = False,
     ) -> Spectrum:
         first = [int(np.floor(x + 0.5)) - n // 2 for x in (row, col)]
         centre = (row - first[0], col - first[1])
         corners = [(first[0], first[1]), (first[0] + offset[0], first[1] + offset[1])]
         both = np.ones((n, n), bool)
+        if interpolate:
+            parts = zip(images, corners, ((0.0, 0.0), shift), strict=True)
+            (a, of_a), (b, of_b) = (interpolated(x, c, n, s) for x, c, s in parts)
+            a, b = (tapered(x, both, (0, 0), n, centre, (0.0, 0.0), beta) for x in (a, b))
+            return spectrum(a, b, weight, (of_a, of_b))
         for image, (r, c) in zip(images, corners, strict=True):
             both &= np.isfinite(image[r : r + n, c : c + n])
         a = tapered(images[0], both, corners[0], n, centre, (0.0, 0.0), beta)
@@ -187,7 +222,7 @@ def correlate_node(
     for _ in range(rewindow):
         before = d
         d, coherence, snr = fit(
-            look(window, p, (d[0], d[1]), last_taper, weight), (d[0], d[1]), robust
+            look(window, p, (d[0], d[1]), last_taper, weight, interpolate), (d[0], d[1]), robust
         )
         if np.abs(d - before).max() < settled:
             break

@@ -140,18 +140,22 @@ def test_kernel_equals_twin(drow, dcol, noise, texture, nodes):
         assert np.abs(d.snr - slow[..., 3]).max() < 1e-4
 
 
-@pytest.mark.parametrize("weight", ["white", "cross"])
-def test_other_weights_equal_twin(weight):
-    p = shifted_pair(1.3, -2.4, seed=4, shape=(160, 160), noise=0.05)
+@pytest.mark.parametrize(
+    ("weight", "interpolate", "texture"),
+    [("white", False, "k-1.2"), ("cross", False, "k-1.2"), ("cross", True, "k-1.2"),
+     ("half", True, "k-1.2"), ("cross", True, "pan")],
+)  # fmt: skip
+def test_other_weights_and_windows_equal_twin(weight, interpolate, texture):
+    p = shifted_pair(1.3, -2.4, seed=4, shape=(160, 160), texture=texture, noise=0.05)
     centres = np.arange(76.5, 90.0, 8.0)
     a, b = p.reference.astype(float), p.secondary.astype(float)
     settings = Settings(
-        weight=weight, min_evidence=-99, known_evidence=-99, **FURTHER
+        weight=weight, interpolate=interpolate, min_evidence=-99, known_evidence=-99, **FURTHER
     )
     d = correlate(a, b, nodes=(centres, centres), settings=settings)
     for i, r in enumerate(centres):
         for j, c in enumerate(centres):
-            slow = twin.correlate_node(a, b, r, c, weight=weight)
+            slow = twin.correlate_node(a, b, r, c, weight=weight, interpolate=interpolate)
             assert (d.drow[i, j], d.dcol[i, j]) == pytest.approx(slow[:2], abs=2e-5)
 
 

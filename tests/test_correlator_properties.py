@@ -51,10 +51,10 @@ def images(draw: st.DrawFn):
 @given(
     images(), SIDES, st.sampled_from([0, 1, 2]), st.integers(1, 40),
     st.sampled_from([None, 0, 1, 7, 40]), st.sampled_from(["white", "half", "cross", "noise"]),
-    st.booleans(), st.integers(0, 5), st.integers(0, 3),
+    st.booleans(), st.integers(0, 5), st.integers(0, 3), st.booleans(),
 )  # fmt: skip
 def test_anything_gives_numbers_that_are_good_or_none(
-    drawn, window, coarse, step, reach, weight, masked, rewindow, robust
+    drawn, window, coarse, step, reach, weight, masked, rewindow, robust, interpolate
 ):
     a, b, rng = drawn
     step = min(step, *a.shape)
@@ -70,7 +70,7 @@ def test_anything_gives_numbers_that_are_good_or_none(
             a, b, window=window, coarse=window * coarse, step=step, reach=reach,
             settings=Settings(
                 weight=weight, rewindow=rewindow, robust=robust, min_evidence=0,
-                known_evidence=0, min_clump=0,
+                known_evidence=0, min_clump=0, interpolate=interpolate,
             ),
             **masks,
         )  # fmt: skip

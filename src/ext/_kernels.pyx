@@ -205,6 +205,11 @@ def beyond(const double[:, ::1] value, const double[::1] weight, const ptrdiff_t
                        out.shape[0], &out[0, 0])
 
 
+def taps():
+    """Return how many pixels along either axis interpolation makes a value of."""
+    return <int>hmk.HMK_TAPS
+
+
 def status_count():
     """Number of kernel statuses, the end marker not counted."""
     return <int>hmk.HMK_STATUS_END
@@ -254,6 +259,8 @@ cdef int read_options(dict options, const float[::1] gain, hmk.hmk_options *opt)
     opt[0].coarse_beta = options["coarse_beta"]
     opt[0].fine_beta = options["fine_beta"]
     opt[0].last_beta = options["last_beta"]
+    opt[0].moved = options["moved"]
+    opt[0].holed_beta = options["holed_beta"]
     opt[0].weight = options["weight"]
     opt[0].robust = options["robust"]
     opt[0].pinned = options["pinned"]

@@ -64,6 +64,8 @@ cdef extern from "hmk_correlate.h" nogil:
         float coarse_beta
         float fine_beta
         float last_beta
+        int moved
+        float holed_beta
         int weight
         int robust
         float pinned
@@ -176,6 +178,11 @@ cdef extern from "hmk_seams.h" nogil:
                         const double *share, double *size)
     void hmk_beyond(const double *value, const double *weight, const ptrdiff_t *bin,
                     ptrdiff_t count, ptrdiff_t k, ptrdiff_t bins, double *out)
+
+
+cdef extern from "hmk_moved.h" nogil:
+    enum:
+        HMK_TAPS
 
 
 cdef extern from "hmk_outliers.h" nogil:

@@ -175,13 +175,28 @@ static pass after_fit(const job *j, ptrdiff_t i, const hmk_fit *fit, int l)
 
 /* ---- queues: full batches, of nodes side by side as far as there are ----------------------- */
 
+/* Let lane l, which is idle, do as the first one does; `response` has so many numbers of a lane. */
+static void repeat_first(hmk_batch *batch, float *response, int numbers, int lanes, int l)
+{
+    batch->reference[l] = batch->reference[0], batch->secondary[l] = batch->secondary[0];
+    batch->shift_row[l] = batch->shift_row[0], batch->shift_col[l] = batch->shift_col[0];
+    for (int i = 0; response && i < numbers * lanes; i += lanes)
+        response[i + l] = response[i];
+}
+
 /* Take the nodes whose turn it is through a pass, in their order, and again those that need it once
  * more: neighbours stay side by side, which the kernel reads faster. */
 static void run_queue(job *j, ptrdiff_t count, pass which, int holes)
 {
     const int lanes = j->kernels->lanes;
-    const hmk_window *win = which == PEAK ? &j->coarse : which == LOOK ? &j->fine : &j->last;
-    hmk_batch batch = {.stride = j->images->cols, .holes = holes};
+    const int moved = which == FIT && j->move.windows && !holes;
+    const hmk_window *win = which == PEAK   ? &j->coarse
+                            : which == LOOK ? &j->fine
+                            : holes         ? &j->holed
+                                            : &j->last;
+    hmk_batch batch = {.stride = moved ? win->n : j->images->cols,
+                       .response = moved ? j->move.response : NULL,
+                       .holes = holes};
     union {
         hmk_peak peak;
         hmk_fit fit;
@@ -194,11 +209,21 @@ static void run_queue(job *j, ptrdiff_t count, pass which, int holes)
         }
     while (left > 0) {
         ptrdiff_t again = 0;
-        for (ptrdiff_t first = 0; first < left; first += lanes) {
-            const int busy = left - first < lanes ? (int)(left - first) : lanes;
-            ptrdiff_t *const held = j->queue + first;
-            for (int l = 0; l < lanes; l++) /* idle lanes repeat a busy one */
-                aim(j, win->n, held[l < busy ? l : 0], &batch, l);
+        for (ptrdiff_t next = 0; next < left;) {
+            ptrdiff_t held[HMK_MAX_LANES];
+            int busy = 0;
+            while (busy < lanes && next < left) {
+                const ptrdiff_t i = j->queue[next++];
+                aim(j, win->n, i, &batch, busy);
+                if (moved && !hmk_node_move(j, i, &batch, busy))
+                    j->nodes[i].holes = 1; /* its turn comes with those that have some */
+                else
+                    held[busy++] = i;
+            }
+            if (!busy)
+                break;
+            for (int l = busy; l < lanes; l++)
+                repeat_first(&batch, moved ? j->move.response : NULL, 3 * win->n, lanes, l);
             if (which == PEAK)
                 j->kernels->peak(win, &batch, j->scratch, &out.peak);
             else
@@ -221,6 +246,20 @@ static void run_pass(job *j, ptrdiff_t count, pass which)
 {
     run_queue(j, count, which, 0);
     run_queue(j, count, which, 1);
+}
+
+/* Memory for the interpolated windows of a batch, one piece that begins at `windows`. */
+static hmk_status make_room(moving *move, int n, int lanes)
+{
+    const size_t side = (size_t)n, windows = 2 * (size_t)lanes * side * side;
+    const size_t response = 3 * side * (size_t)lanes, between = (side + HMK_TAPS - 1) * side;
+    move->windows = hmk_alloc((windows + response + between + side / 2 * (HMK_WAVE + 1)) * sizeof(float));
+    if (!move->windows)
+        return HMK_NO_MEMORY;
+    move->response = move->windows + windows;
+    move->between = move->response + response;
+    hmk_filter_of(n, move->between + between, &move->filter);
+    return HMK_OK;
 }
 
 static hmk_result part_of(const hmk_result *r, ptrdiff_t first)
@@ -255,6 +294,14 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
     j.fine.steps = 3; /* from up to half a pixel off */
     j.last.steps = options->rewindow ? 1 : 3; /* a new window follows */
     j.last.gain = options->gain;
+    j.holed = j.last;
+    if (options->moved) {
+        status = hmk_window_of(&j, options->fine, options->holed_beta, options->weight,
+                               options->robust, &j.holed);
+        if (status)
+            goto done;
+        j.holed.steps = j.last.steps, j.holed.gain = j.last.gain;
+    }
     status = options->reach < 0 ? HMK_BAD_OPTION : hmk_nodes_fit(&j, count) ? HMK_OK : HMK_BAD_NODE;
     if (status || count <= 0)
         goto done;
@@ -266,6 +313,8 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
     j.nodes = calloc((size_t)count, sizeof *j.nodes);
     j.queue = calloc((size_t)count, sizeof *j.queue);
     status = j.scratch && j.nodes && j.queue ? HMK_OK : HMK_NO_MEMORY;
+    if (!status && options->moved)
+        status = make_room(&j.move, options->fine, kernels->lanes);
     if (status)
         goto done;
 
@@ -290,6 +339,7 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
         j.result.quality[i] = at->quality;
     }
 done:
+    hmk_free(j.move.windows);
     hmk_free(j.scratch);
     free(j.nodes);
     free(j.queue);

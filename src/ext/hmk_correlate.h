@@ -21,6 +21,9 @@ typedef struct {
     int reach;             /* search limit per axis, px */
     float coarse_beta, fine_beta;
     float last_beta;       /* taper of the re-windowed passes */
+    int moved;             /* their secondary is interpolated to the shift, instead of its taper moving,
+                            * unless a pixel misses; then their taper is */
+    float holed_beta;      /* this */
     int weight;            /* hmk_weight of the fine fit */
     int robust;            /* rounds of reweighting */
     float pinned;          /* of the last passes, see hmk_window */

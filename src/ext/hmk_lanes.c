@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "hmk_lanes_moved.h"
 #include "hmk_lanes_pixels.h"
 #include "hmk_lanes_spectrum.h"
 #include "hmk_lanes_windows.h"
@@ -27,7 +28,7 @@ static void kernel_peak(const hmk_window *win, const hmk_batch *batch, float *sc
     const size_t pitch = (size_t)(n + 1) * HMK_LANES;
     work k = lay_out(n, scratch);
     vec power = load_windows(win, batch, &k, &out->patch);
-    cross_spectrum(win, &k, power);
+    cross_spectrum(win, batch, &k, power);
     vec sum = total_weight(&k, n);
     surface(win, &k);
 
@@ -310,10 +311,24 @@ INLINE sums judge(const hmk_window *win, const work *k, int round, hmk_fit *out)
     return t;
 }
 
-static inline void turn_to(const work *k, int n, vec row, vec col)
+/* Turn the phasors of one axis on by what interpolation has turned the spectrum back. */
+static inline void turn_on(const float *response, int n, float *re, float *im)
+{
+    const float *by_re = response, *by_im = response + n / 2 * HMK_LANES;
+    for (int at = 0; at < n / 2 * HMK_LANES; at += HMK_LANES) {
+        const vec x = load(re + at), y = load(im + at), u = load(by_re + at), v = load(by_im + at);
+        store(re + at, x * u - y * v), store(im + at, x * v + y * u);
+    }
+}
+
+static inline void turn_to(const hmk_batch *batch, const work *k, int n, vec row, vec col)
 {
     phasors(row, n, k->er_re, k->er_im);
     phasors(col, n, k->ec_re, k->ec_im);
+    if (batch->response) {
+        turn_on(batch->response, n, k->er_re, k->er_im);
+        turn_on(batch->response + 3 * (n / 2) * HMK_LANES, n, k->ec_re, k->ec_im);
+    }
 }
 
 static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, float *scratch,
@@ -322,22 +337,22 @@ static void kernel_fit(const hmk_window *win, const hmk_batch *batch, int full, 
     const int n = win->n, robust = full ? win->robust : 0;
     work k = lay_out(n, scratch);
     vec power = load_windows(win, batch, &k, &out->patch);
-    cross_spectrum(win, &k, power);
+    cross_spectrum(win, batch, &k, power);
 
     vec row = load(batch->shift_row), col = load(batch->shift_col);
     sums t = {splat(0), splat(0), splat(0), splat(0), splat(0), splat(0)};
     for (int i = 0; i < win->steps; i++) {
-        turn_to(&k, n, row, col);
+        turn_to(batch, &k, n, row, col);
         t = correlation(&k, n);
         newton(&t, n, &row, &col);
     }
     for (int round = 1; round < robust; round++) {
-        turn_to(&k, n, row, col);
+        turn_to(batch, &k, n, row, col);
         t = round == 1 ? robust_sums(&k, n, 1) : robust_sums(&k, n, round);
         newton(&t, n, &row, &col);
     }
     if (full) { /* the last step is small: the match is judged where it begins */
-        turn_to(&k, n, row, col);
+        turn_to(batch, &k, n, row, col);
         t = robust == 0   ? judge(win, &k, 0, out)
             : robust == 1 ? judge(win, &k, 1, out)
             : robust == 2 ? judge(win, &k, 2, out)
@@ -361,14 +376,14 @@ static void kernel_bands(const hmk_window *win, const hmk_batch *batch, float *s
     const int n = win->n, top = n / 2 - 1;
     work k = lay_out(n, scratch);
     vec power = load_windows(win, batch, &k, &out->patch);
-    cross_spectrum(win, &k, power);
+    cross_spectrum(win, batch, &k, power);
     vec row = load(batch->shift_row), col = load(batch->shift_col);
     for (int i = 0; i < win->steps; i++) {
-        turn_to(&k, n, row, col);
+        turn_to(batch, &k, n, row, col);
         sums t = correlation(&k, n);
         newton(&t, n, &row, &col);
     }
-    turn_to(&k, n, row, col);
+    turn_to(batch, &k, n, row, col);
     for (int b = 0; b < HMK_MAX_BANDS; b++) {
         store(out->coherent[b], splat(0));
         store(out->power_a[b], splat(0)), store(out->power_b[b], splat(0));
@@ -425,4 +440,5 @@ const hmk_kernels PASTE(hmk_kernels_, HMK_ISA) = {
     .fit = kernel_fit,
     .bands = kernel_bands,
     .standardise = STANDARDISE_ALL,
+    .move = move_window,
 };

@@ -56,9 +56,13 @@ typedef struct {
 typedef struct {
     const float *reference[HMK_MAX_LANES];
     const float *secondary[HMK_MAX_LANES];
-    ptrdiff_t stride;               /* pixels from one image row to the next */
+    ptrdiff_t stride;               /* pixels from one row to the next */
+    /* NULL, or the secondaries have been interpolated to the shift below, and their tapers stay: what
+     * that did to wave numbers along rows and columns (hmk_response), (2, 3, n/2) numbers of each
+     * lane. */
+    const float *response;
     int holes; /* pixels are known to miss: masks from the beginning, instead of after a try */
-    HMK_PER_LANE(float) shift_row[HMK_MAX_LANES]; /* sub-pixel shift of the secondary's taper */
+    HMK_PER_LANE(float) shift_row[HMK_MAX_LANES]; /* sub-pixel shift; the secondary's taper moves */
     HMK_PER_LANE(float) shift_col[HMK_MAX_LANES];
 } hmk_batch;
 
@@ -138,6 +142,11 @@ typedef struct {
     void (*fit)(const hmk_window *, const hmk_batch *, int full, float *scratch, hmk_fit *);
     void (*bands)(const hmk_window *, const hmk_batch *, float *scratch, hmk_bands *);
     hmk_standardise *standardise[HMK_PIXEL_END];
+    /* The window (n, n) that taps (HMK_TAPS each) along rows and columns make of pixels (n +
+     * HMK_TAPS - 1, the same), of which `from` is the first; `between` (n + HMK_TAPS - 1, n) is
+     * scratch. Returns whether all of it is finite. */
+    int (*move)(const float *from, ptrdiff_t stride, int n, const float *tap_row,
+                const float *tap_col, float *between, float *to);
 } hmk_kernels;
 
 /* The kernels of this build, widest first; NULL-terminated. */

@@ -125,7 +125,8 @@ static mask make_masks(const hmk_window *win, const hmk_batch *batch, work *k,
         }
     shrink(n, hard, between);
     soften(n, hard, splat(0), splat(0), between, k->soft_ref);
-    soften(n, hard, load(batch->shift_row), load(batch->shift_col), between, k->soft_sec);
+    soften(n, hard, moves(batch, batch->shift_row), moves(batch, batch->shift_col), between,
+           k->soft_sec);
     const float area = 1.0f / ((float)n * (float)n);
     store(patch->valid_reference, count_a * area);
     store(patch->valid_secondary, count_b * area);

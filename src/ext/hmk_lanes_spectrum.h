@@ -61,9 +61,12 @@ static void column(const hmk_window *win, const work *k, int c, float *re, float
  * the mean and the bins that the other half repeats are zero. The Nyquist bins are left out,
  * and those next to them too: a taper mixes into them what lies beyond, whose phase runs the
  * other way (a bias of 0.001 px on texture that is not band-limited). */
-static void cross_spectrum(const hmk_window *win, work *k, vec power)
+static void cross_spectrum(const hmk_window *win, const hmk_batch *batch, work *k, vec power)
 {
     const int n = win->n, top = n / 2 - 1;
+    /* What makes up for interpolation, along rows and along columns. */
+    const float *by_row = batch->response ? batch->response + 2 * (n / 2) * HMK_LANES : NULL;
+    const float *by_col = by_row ? by_row + 3 * (n / 2) * HMK_LANES : NULL;
     if (win->fft)
         hmk_fft_run(win->fft, k->re, k->im);
     /* Negligible means: below 1e-6 of the mean amplitude of the two spectra. */
@@ -89,6 +92,10 @@ static void cross_spectrum(const hmk_window *win, work *k, vec power)
                     vec s = load(minus_re + opposite), t = load(minus_im + opposite);
                     re = 0.5f * (p * t + q * s);
                     im = 0.25f * ((p * p + q * q) - (s * s + t * t));
+                    if (by_row) {
+                        const vec up = load(by_row + r * HMK_LANES) * load(by_col + c * HMK_LANES);
+                        re *= up, im *= up;
+                    }
                     weigh(win->weight, re, im, least, &re, &im, &iw);
                 }
                 if (gain) {

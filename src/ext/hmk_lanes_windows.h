@@ -36,8 +36,8 @@ static void make_taper(const hmk_window *win, float centre, vec shift, float *re
 
 static void make_tapers(const hmk_window *win, const hmk_batch *batch, const work *k)
 {
-    make_taper(win, win->centre_row, load(batch->shift_row), k->ref_row, k->sec_row);
-    make_taper(win, win->centre_col, load(batch->shift_col), k->ref_col, k->sec_col);
+    make_taper(win, win->centre_row, moves(batch, batch->shift_row), k->ref_row, k->sec_row);
+    make_taper(win, win->centre_col, moves(batch, batch->shift_col), k->ref_col, k->sec_col);
 }
 
 /* ---- pixels -------------------------------------------------------------------------- */

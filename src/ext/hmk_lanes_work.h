@@ -58,6 +58,12 @@ static work lay_out(int n, float *scratch)
     return k;
 }
 
+/* By how much taper and mask of the secondary move. */
+static inline vec moves(const hmk_batch *batch, const float *shift)
+{
+    return batch->response ? splat(0) : load(shift);
+}
+
 static inline vec sum_of(const float *line, int n)
 {
     vec sum = splat(0);

@@ -31,6 +31,8 @@ hmk_status hmk_window_of(const job *j, int n, float beta, int weight, int robust
 int hmk_nodes_fit(const job *j, ptrdiff_t count)
 {
     int n = j->coarse.n > j->fine.n ? j->coarse.n : j->fine.n;
+    if (j->opt->moved && j->fine.n + HMK_TAPS > n)
+        n = j->fine.n + HMK_TAPS;
     ptrdiff_t far = n / 2 + j->opt->reach + 2;
     for (ptrdiff_t i = j->first; i < j->first + count; i++)
         if (j->row[i] < far || j->row[i] + far > j->images->rows || j->col[i] < far ||
@@ -117,4 +119,30 @@ int hmk_node_usable(const job *j, ptrdiff_t i, int n, float min_valid, const hmk
         return 0;
     }
     return 1;
+}
+
+int hmk_node_move(const job *j, ptrdiff_t i, hmk_batch *batch, int l)
+{
+    const node *at = &j->nodes[i];
+    const int n = j->last.n, lanes = j->kernels->lanes;
+    const ptrdiff_t stride = j->images->cols;
+    const hmk_filter *filter = &j->move.filter;
+    const float part[2] = {at->part_row, at->part_col};
+    float tap[2][HMK_TAPS], *response = j->move.response + l;
+    int whole[2];
+    for (int axis = 0; axis < 2; axis++) {
+        if (!(part[axis] >= -1 && part[axis] < 2)) /* no fit leads there; not a number neither */
+            return 0;
+        whole[axis] = (int)floorf(part[axis]);
+        hmk_taps(filter, part[axis] - (float)whole[axis], tap[axis]);
+        hmk_response(filter, tap[axis], whole[axis], lanes, response);
+        response += 3 * (n / 2) * lanes;
+    }
+    float *const a = j->move.windows + 2 * l * n * n, *const b = a + n * n;
+    const ptrdiff_t before = HMK_BEFORE * (stride + 1), on = whole[0] * stride + whole[1];
+    const float *from_a = batch->reference[l] - before, *from_b = batch->secondary[l] - before + on;
+    batch->reference[l] = a, batch->secondary[l] = b;
+    return j->kernels->move(from_a, stride, n, filter->centred, filter->centred, j->move.between,
+                            a) &&
+           j->kernels->move(from_b, stride, n, tap[0], tap[1], j->move.between, b);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "hmk_correlate.h"
+#include "hmk_moved.h"
 
 /* What a node needs next. */
 typedef enum { PEAK, LOOK, FIT, DONE } pass;
@@ -24,6 +25,14 @@ typedef struct {
     uint8_t quality;
 } node;
 
+/* Where interpolated windows of a batch go; no windows: none are made. */
+typedef struct {
+    hmk_filter filter;
+    float *windows;  /* (lanes, 2, n, n): reference and secondary */
+    float *between;  /* scratch of hmk_kernels.move */
+    float *response; /* of hmk_batch */
+} moving;
+
 typedef struct {
     const hmk_kernels *kernels;
     const hmk_images *images;
@@ -31,6 +40,8 @@ typedef struct {
     const int32_t *row, *col;
     ptrdiff_t first;
     hmk_window coarse, fine, last;
+    hmk_window holed; /* the last passes of nodes with holes */
+    moving move;
     float *scratch;
     node *nodes;
     ptrdiff_t *queue; /* of as many */
@@ -48,6 +59,10 @@ static inline void aim(const job *j, int n, ptrdiff_t i, hmk_batch *batch, int l
     batch->shift_row[l] = at->part_row;
     batch->shift_col[l] = at->part_col;
 }
+
+/* Let lane l, which is aimed at node i, look at the secondary interpolated to where the node stands, and
+ * at the reference through the same filter. Returns 0 where a pixel misses. */
+int hmk_node_move(const job *j, ptrdiff_t i, hmk_batch *batch, int l);
 
 static inline int within_reach(const job *j, const node *at)
 {

@@ -12,7 +12,13 @@ import numpy as np
 
 from hmavel import _fftw
 from hmavel._types import Displacement, Quality
-from hmavel.correlator_settings import DEFAULT, WEIGHTS, Settings, usual_pinned
+from hmavel.correlator_settings import (
+    DEFAULT,
+    WEIGHTS,
+    Settings,
+    seen_around,
+    usual_pinned,
+)
 from hmavel.frame import Frame, Image, extent
 from hmavel.neighbours import with_strain, without_outliers
 from hmavel.node_field import NodeField
@@ -163,7 +169,7 @@ def correlate_images(
         wanted = _check_truth(where, "where", "nodes", (len(row), len(col)), hint)
 
     _fftw.ready()
-    pad = max(window, coarse) // 2 + reach + 2
+    pad = seen_around(window, coarse, reach, interpolate=settings.interpolate)
     first, size = extent(row, col, pad)
     field = NodeField(
         Frame(reference, secondary, first, size, arrived=arrived),
@@ -332,6 +338,8 @@ def _options(
         "last_beta": settings.last_taper,
         "pinned": usual_pinned(settings.last_taper),
         "noisy_beta": min(settings.noisy_taper, settings.last_taper),
+        "moved": settings.interpolate,
+        "holed_beta": settings.last_taper,
         "half_row": int(row[0] % 1 == 0.5),
         "half_col": int(col[0] % 1 == 0.5),
     }

@@ -8,12 +8,21 @@ from dataclasses import dataclass
 WEIGHTS = {"white": 0, "half": 1, "cross": 2, "noise": 1}
 
 
+#: Pixels along either axis that interpolation makes a value of.
+TAPS = 12
+
+
 def usual_pinned(taper: float) -> float:
     """Return the share of a shift that a taper hides of a bin at |k| = 1, for power k^-2.4.
 
     The first order of `hidden_shift`; tiles that noise has touched know better.
     """
     return 2.4 / (16 * taper * (1 - 1.25 * taper))
+
+
+def seen_around(window: int, coarse: int, reach: int, *, interpolate: bool) -> int:
+    """Return the pixels around a node that the kernel may look at."""
+    return max(window + interpolate * TAPS, coarse) // 2 + reach + 2
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,10 @@ class Settings:
     last_taper: float = 0.25  #: the same for the re-windowed passes
     noisy_taper: float = 0.1  #: the same in tiles of strong noise; see noise_weights
     noisy_from: float = 0.07  #: px; noise is strong where no match could be surer than this
+    #: The re-windowed passes interpolate the secondary to where the fit stands, instead of
+    #: moving its taper, and see 6 px more to every side; with weight "noise" all of them have
+    #: ``noisy_taper``.
+    interpolate: bool = False
     weight: str = "half"  #: frequency weights: "white", "half", "cross" or "noise"
     drowned: bool = True  #: with "half": less weight to wave numbers that noise has drowned
     robust: int = 1  #: rounds of robust reweighting

@@ -157,7 +157,7 @@ class NodeField:
                 # Scouts went before anything was known; nothing follows them any more.
                 i, j = np.nonzero(order[0][first:last] & np.isfinite(out[0, first:last]))
                 i += first
-                known = np.isin(noise.tile(i, j), list(noise.gains))
+                known = noise.known_tile(i, j) >= 0
                 i, j = i[known], j[known]
                 told._measure(part, i, j, out[:2, i, j], out, quality)
 
@@ -196,7 +196,7 @@ class NodeField:
         across = -(-len(self.col) // cols)
         return NoiseWeights(
             rows, cols, across, window, self.options["likely"], self.options["last_beta"],
-            self.options["noisy_beta"], self.options["noisy_from"],
+            self.options["noisy_beta"], self.options["noisy_from"], bool(self.options["moved"]),
         )
 
     def _learn_noise(
@@ -240,14 +240,15 @@ class NodeField:
         check(status)
         return sums
 
-    def _told(self, tile: int) -> dict[str, Any]:
-        """Return the kernel's options for a tile whose noise is known."""
+    def _told(self, tile: int) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+        """Return the kernel's options and gains for a tile; -1 = one without gains."""
         options = self.options
-        if self.noise is None:
-            return options
+        if self.noise is None or tile < 0:
+            return options, None
         weight = WEIGHTS["cross"] if options["likely"] else options["weight"]
-        taper, pinned = self.noise.taper[tile], self.noise.pinned[tile]
-        return options | {"last_beta": taper, "pinned": pinned, "weight": weight}
+        last, holed, pinned = self.noise.tapers[tile]
+        told = {"last_beta": last, "holed_beta": holed, "pinned": pinned, "weight": weight}
+        return options | told, self.noise.gains[tile]
 
     def _places(
         self, part: Part, i: NDArray[np.intp], j: NDArray[np.intp]
@@ -259,7 +260,7 @@ class NodeField:
         """Cut the rows of nodes where a row of seeds begins; return first and end of each."""
         count = len(self.row)
         if self.frame.small:
-            least = -(-count // (4 * self.threads)) if self.threads > 1 else count
+            least = -(-count // (2 * self.threads)) if self.threads > 1 else count
         else:
             span = (int(self.row[-1]) - int(self.row[0])) / max(count - 1, 1)
             pixels = _STRIP_PIXELS / self.frame.size[1] - 2 * self.pad
@@ -297,20 +298,16 @@ class NodeField:
             return
         found = np.empty((7, i.size), np.float32)
         why = np.empty(i.size, np.uint8)
-        runs: list[tuple[int, int, NDArray[np.float32] | None]] = [(0, i.size, None)]
-        if self.noise is not None and self.noise.gains:
-            tile = self.noise.tile(i, j)
+        edges = [0, i.size]
+        tile = np.full(i.size, -1) if self.noise is None else self.noise.known_tile(i, j)
+        if (tile >= 0).any():
             order = np.argsort(tile, kind="stable")
             i, j, guess, tile = i[order], j[order], guess[:, order], tile[order]
-            edges = [0, *(np.flatnonzero(np.diff(tile)) + 1).tolist(), i.size]
-            runs = [
-                (a, b, self.noise.gains.get(int(tile[a])))
-                for a, b in itertools.pairwise(edges)
-            ]
+            edges[1:1] = (np.flatnonzero(np.diff(tile)) + 1).tolist()
         row, col = self._places(part, i, j)
         guess = np.ascontiguousarray(guess)
-        for first, last, gain in runs:
-            options = self.options if gain is None else self._told(int(tile[first]))
+        for first, last in itertools.pairwise(edges):
+            options, gain = self._told(int(tile[first]))
             status = _kernels.correlate(
                 part.a, part.b, row, col, guess[0], guess[1], options, found, why, first, last,
                 self.instruction_set, gain,

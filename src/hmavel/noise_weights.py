@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -105,6 +105,14 @@ def _rings(window: int) -> _Rings:
     return _Rings(count, near, low, at - low, radius**2, used.ravel(), fall)
 
 
+class Tapers(NamedTuple):
+    """Tapers of the last passes in a tile."""
+
+    taper: float
+    holed: float  #: of nodes that are not interpolated, since pixels miss
+    pinned: float  #: share of a shift that it hides, of a bin at |k| = 1 (see hmk_window)
+
+
 @dataclass(frozen=True)
 class NoiseWeights:
     """Gains of the tiles of a lattice, learnt strip by strip.
@@ -120,11 +128,10 @@ class NoiseWeights:
     last_taper: float  #: of the last passes, where noise is not strong ...
     noisy_taper: float  #: ... and where it is
     noisy_from: float  #: px; it begins to be where the least possible sigma is above
+    interpolated: bool = False  #: the windows of the last passes are
     #: of a tile, for each bin: factor of its weight, the inverse, what its cosine counts
     gains: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    taper: dict[int, float] = field(default_factory=dict)  #: of a tile, of the last passes
-    #: of a tile, share of a shift that its taper hides, of a bin at |k| = 1 (see hmk_window)
-    pinned: dict[int, float] = field(default_factory=dict)
+    tapers: dict[int, Tapers] = field(default_factory=dict)  #: of a tile
     known: set[int] = field(default_factory=set)  #: tiles that enough was seen of
     #: of a tile that is to be looked at again, the gains to do so with
     unsure: dict[int, NDArray[np.float32]] = field(default_factory=dict)
@@ -132,6 +139,14 @@ class NoiseWeights:
     def tile(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the tile of each node (i, j)."""
         return (i // self.rows) * self.across + j // self.cols
+
+    def known_tile(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the tile of each node (i, j) where it has gains, elsewhere -1."""
+        gains = list(self.gains)
+        if not gains:
+            return np.full(i.size, -1)
+        tile = self.tile(i, j)
+        return np.where(np.isin(tile, gains), tile, -1)
 
     def samples(
         self, i: NDArray[np.intp], j: NDArray[np.intp], count: int = SAMPLES
@@ -195,7 +210,10 @@ class NoiseWeights:
         slope = rings.slope(coherent)
         steep = slope > _STEEP
         flat = np.where(steep, 0.0, np.clip(np.log(sigma) / np.log(_WHOLLY), 0.0, 1.0))
-        taper = self.last_taper + flat * (self.noisy_taper - self.last_taper)
+        holed = self.last_taper + flat * (self.noisy_taper - self.last_taper)
+        # Interpolated windows show the same ground: no taper is too flat for these weights.
+        flattest = ~steep & (self.interpolated and self.likely)
+        taper = np.where(flattest, self.noisy_taper, holed)
         gain = rings.at_bins(gain)
         shares = [
             np.repeat(hidden_shares(self.window, round(b, 2), round(s, 1)).ravel(), 2)
@@ -211,4 +229,4 @@ class NoiseWeights:
         tables = np.stack([gain, 1 / gain, heard], axis=2).astype(np.float32)
         for k, tile in enumerate(tiles[enough][says].tolist()):
             self.gains[tile] = tables[k].ravel()
-            self.taper[tile], self.pinned[tile] = float(taper[k]), float(pinned[k])
+            self.tapers[tile] = Tapers(float(taper[k]), float(holed[k]), float(pinned[k]))
