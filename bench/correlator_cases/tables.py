@@ -37,11 +37,14 @@ def share(x: float | None) -> str:
 
 def speed(result: dict[str, Any]) -> str:
     rows = [
-        [name, f"{r['nodes_per_cpu_s'] / 1000:.1f} k", f"{r['times_floor']:.2f}"]
+        [
+            name, f"{r['nodes_per_cpu_s'] / 1000:.1f} k", f"{r['times_floor']:.2f}",
+            f"{r['times_double_floor']:.2f}",
+        ]
         for name, r in result["rows"].items()
-    ]
-    rows += [[name, x, "-"] for name, x in NOT_MEASURED_HERE.items()]
-    out = _table(["engine", "nodes / CPU-s", "x floor"], rows)
+    ]  # fmt: skip
+    rows += [[name, x, "-", "-"] for name, x in NOT_MEASURED_HERE.items()]
+    out = _table(["engine", "nodes / CPU-s", "x floor", "x floor in double precision"], rows)
     out += "\n" + _table(
         ["hmavel, default settings", "µs / node", "nodes x floor"],
         [
@@ -52,9 +55,9 @@ def speed(result: dict[str, Any]) -> str:
     t = result["scaling"]["threads"]
     one, two = t["1"], t["2"]
     return out + (
-        f"\nTwo threads: wall {one['wall_s'] / two['wall_s']:.2f}x faster than one, CPU time "
-        f"{two['cpu_s'] / one['cpu_s']:.2f}x (best of the repeats; load {t['load_1min']} on "
-        "the machine meanwhile).\n"
+        f"\nTwo threads, {t['side']}²: wall {one['wall_s'] / two['wall_s']:.2f}x faster than "
+        f"one, CPU time {two['cpu_s'] / one['cpu_s']:.2f}x (best of the repeats; load "
+        f"{t['load_1min']} on the machine meanwhile).\n"
     )
 
 
