@@ -79,6 +79,21 @@ def test_little_ground_has_one_class_and_too_little_is_said() -> None:
         scale_sigma(d, stable[1:])
 
 
+def test_nodes_of_one_value_say_nothing_of_errors() -> None:
+    d, stable, _ = pair(5)
+    frozen = np.full_like(d.drow, 0.25)
+    with pytest.raises(StableGroundError, match=r"differ.* got one value on most"):
+        scale_sigma(replace(d, drow=frozen), stable)
+    # Of the least sigmas alone: their class is left out, the others are as they were.
+    least = d.sigma_row < np.quantile(d.sigma_row[stable], 0.06)
+    scaled = scale_sigma(replace(d, drow=np.where(least, 0.25, d.drow)), stable)
+    assert (scaled.sigma_row > 0).all()
+    assert (scaled.sigma_col > 0).all()
+    away = d.sigma_row > np.quantile(d.sigma_row[stable], 0.3)
+    same = scaled.sigma_row[away] / scale_sigma(d, stable).sigma_row[away]
+    assert same == pytest.approx(1.0, abs=0.05)
+
+
 def glacier_of_many_textures(
     seed: int, noise: float, shading: float, side: int, *, sharp: bool = False
 ) -> tuple[Displacement, np.ndarray, np.ndarray, np.ndarray]:

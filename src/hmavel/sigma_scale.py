@@ -70,7 +70,8 @@ def scale_sigma(d: Displacement, stable: ArrayLike, *, min_count: int = 100) -> 
     Raises
     ------
     StableGroundError
-        Fewer than ``min_count`` stable nodes with a match and a sigma.
+        Fewer than ``min_count`` stable nodes with a match and a sigma, or most of them have
+        one and the same displacement.
     ValueError
         ``stable`` has another shape.
 
@@ -115,8 +116,18 @@ def fit_sigma_scale(
     centres, factors = [], []
     for part in np.array_split(order, pieces):
         z = offset[:, part] / sigma[:, part]
-        centres.append([middle(s)[0] for s in sigma[:, part]])
-        factors.append(core_scatter(z[0], z[1]).sigma)
+        width = core_scatter(z[0], z[1]).sigma
+        if min(width) > 0:  # most of a class is one value: it says nothing of errors
+            centres.append([middle(s)[0] for s in sigma[:, part]])
+            factors.append(width)
+    if not factors:
+        raise StableGroundError(
+            "uncertainty",
+            "scale_sigma",
+            expected="stable nodes whose displacements differ",
+            got=f"one value on most of {count}",
+            hint="mask what was matched with itself (fill, a copied image)",
+        )
     centre, factor = np.asarray(centres), _smoothed(np.asarray(factors))
     rows, cols = np.argsort(centre[:, 0]), np.argsort(centre[:, 1])
     return SigmaScale(
