@@ -5,6 +5,7 @@ White noise, a moved sun, and a real pair: what wins one of them may lose anothe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,16 @@ from peers import Engine
 
 import hmavel
 from correlator_cases import scenes
-from correlator_cases.common import DEFAULT, FEW_BINS, Scale, by_hmavel, errors, nmad, score
+from correlator_cases.common import (
+    DEFAULT,
+    FEW_BINS,
+    INTERPOLATED,
+    Scale,
+    by_hmavel,
+    errors,
+    nmad,
+    score,
+)  # fmt: skip
 from hmavel.correlator import Settings
 from hmavel.simulate import shifted_pair
 
@@ -35,9 +45,18 @@ def measure(scale: Scale, engines: list[Engine]) -> dict[str, Any]:
     real = _real_pair()
     rows: dict[str, Any] = {}
     tapers = (0.1, 0.15, 0.25, 0.5)
+    tried = {}
     for weight, taper, robust in product(("white", "half", "cross", "noise"), tapers, (0, 1)):
         asked = FEW_BINS if weight == "cross" else {}
         s = Settings(weight=weight, last_taper=taper, robust=robust, **asked)
+        tried[f"{weight} {taper:g} R{robust}"] = s
+    for taper in (0.03, 0.1, 0.25):
+        s = replace(INTERPOLATED, noisy_taper=taper, last_taper=max(taper, 0.1))
+        tried[f"noise, interpolated {taper:g} R0"] = s
+    for taper in (0.1, 0.25):
+        s = replace(DEFAULT, interpolate=True, last_taper=taper)
+        tried[f"half, interpolated {taper:g} R1"] = s
+    for name, s in tried.items():
         row: dict[str, Any] = {}
         for case, pairs in noisy.items():
             e = [errors(by_hmavel(a, b, s), SHAPE, *move) for a, b in pairs]
@@ -46,7 +65,7 @@ def measure(scale: Scale, engines: list[Engine]) -> dict[str, Any]:
         row["moved sun"] = score(np.concatenate(e, axis=1))
         if real is not None:
             row["real"] = _held_out(real, s, 32)
-        rows[f"{weight} {taper:g} R{robust}"] = row
+        rows[name] = row
     out: dict[str, Any] = {"rows": rows}
     if real is not None:
         out["real_windows"] = {
