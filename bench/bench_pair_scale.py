@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,12 @@ def main() -> int:
         for size in args.size:
             folder = work / str(size)
             if not (folder / "ground.gpkg").is_file():
-                make_pair(folder, size)
+                # A process is counted the memory of the one that began it, so that stays small.
+                maker = get_context("spawn").Process(target=make_pair, args=(folder, size))
+                maker.start()
+                maker.join()
+                if maker.exitcode:
+                    raise SystemExit(f"{folder}: the pair could not be made")
             results[str(size)] = measure(folder, args.threads, uncut=not args.no_uncut)
     print(json.dumps(results, indent=1))
     if args.out:
