@@ -12,12 +12,11 @@ import pytest
 import reference as twin
 
 from hmavel import _kernels, correlator_settings
-from hmavel.correlator import Settings, correlate
+from hmavel.correlator import LIKELIEST, Settings, correlate
 from hmavel.simulate import shifted_pair
 
 INNER = np.s_[5:-5, 5:-5]
 NOISE = Settings(weight="noise", robust=0, last_taper=0.1, noisy_taper=0.04, sigma_scale=0.93)
-INTERPOLATED = replace(NOISE, interpolate=True, noisy_taper=0.03)
 
 
 def test_interpolation_is_the_twins_filter():
@@ -27,7 +26,7 @@ def test_interpolation_is_the_twins_filter():
 def test_interpolated_windows_are_surer_and_know_it():
     """Against the taper that moves: less error at low noise, sigma as true, no bias."""
     rms, spread, bias = {}, {}, {}
-    for name, s in (("moved", NOISE), ("interpolated", INTERPOLATED)):
+    for name, s in (("moved", NOISE), ("interpolated", LIKELIEST)):
         e, sigma = [], []
         for seed, shift in ((61, (0.3, -0.7)), (62, (1.45, 2.25)), (63, (-3.1, 0.6))):
             p = shifted_pair(*shift, seed=seed, shape=(320, 320), noise=0.01)
@@ -49,10 +48,10 @@ def test_where_a_pixel_misses_the_taper_moves_as_ever():
     a, b = p.reference, p.secondary
     hurt = b.copy()
     hurt[100:112, 90:101] = np.nan
-    by_taper = replace(INTERPOLATED, interpolate=False, noisy_taper=INTERPOLATED.last_taper)
+    by_taper = replace(LIKELIEST, interpolate=False, noisy_taper=LIKELIEST.last_taper)
     whole, holed, moved = (
         correlate(a, x, nodes=(np.arange(60.5, 150, 8), np.arange(60.5, 140, 8)), settings=s)
-        for x, s in ((b, INTERPOLATED), (hurt, INTERPOLATED), (hurt, by_taper))
+        for x, s in ((b, LIKELIEST), (hurt, LIKELIEST), (hurt, by_taper))
     )
     away = np.abs(whole.row - 105.5)[:, None] - 6, np.abs(whole.col - 95)[None] - 5.5
     distance = np.maximum(*away)
@@ -70,7 +69,7 @@ def test_where_a_pixel_misses_the_taper_moves_as_ever():
 def test_other_windows_and_no_search(window):
     """Transforms of every kind; without a coarse window nothing else looks so far."""
     p = shifted_pair(0.3, -0.2, seed=64, shape=(224, 224), noise=0.02)
-    s = replace(INTERPOLATED, weight="half")
+    s = replace(LIKELIEST, weight="half")
     d = correlate(p.reference, p.secondary, window=window, coarse=0, step=8, settings=s)
     inner = np.s_[9:-9, 9:-9]
     assert d.good[inner].all()
@@ -82,12 +81,12 @@ def test_threads_do_not_change_a_bit_and_instruction_sets_hardly():
     p = shifted_pair(1.3, -2.6, seed=65, shape=(256, 256), noise=0.05)
     b = p.secondary.copy()
     b[50:60, 80:120] = np.nan
-    one = correlate(p.reference, b, settings=INTERPOLATED)
-    three = correlate(p.reference, b, settings=INTERPOLATED, threads=3)
+    one = correlate(p.reference, b, settings=LIKELIEST)
+    three = correlate(p.reference, b, settings=LIKELIEST, threads=3)
     for f in fields(one):
         assert np.array_equal(getattr(one, f.name), getattr(three, f.name), equal_nan=True)
     for name in _kernels.instruction_sets():
-        d = correlate(p.reference, b, settings=replace(INTERPOLATED, instruction_set=name))
+        d = correlate(p.reference, b, settings=replace(LIKELIEST, instruction_set=name))
         both = d.good & one.good
         assert both.sum() > 0.99 * one.good.sum()
         # A node rests when its next move is small: on either side of that they may differ.

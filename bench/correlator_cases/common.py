@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from peers import Field
 
 import hmavel
-from hmavel.correlator import Settings
+from hmavel.correlator import LIKELIEST, Settings
 
 #: Nodes nearer to the edge than this are not scored, px: window, shift, deformation.
 EDGE = 48.0
@@ -27,14 +27,12 @@ NOISE = Settings(
     weight="noise", robust=0, last_taper=0.1, noisy_taper=0.04, noisy_from=0.025,
     sigma_scale=0.93,
 )
-#: The same in windows that are interpolated, which may be flatter still.
-INTERPOLATED = replace(NOISE, interpolate=True, noisy_taper=0.03)
 #: Settings whose accuracy is published beside the default's.
 VARIANTS = {
     "hmavel": DEFAULT,
     "hmavel, last taper Hann": Settings(last_taper=0.5),
     "hmavel, weights of noise, taper 0.1, not robust": NOISE,
-    "hmavel, weights of noise, interpolated, not robust": INTERPOLATED,
+    "hmavel, weights of noise, interpolated, not robust": LIKELIEST,
     "hmavel, cross-power, taper 0.15, not robust": Settings(
         weight="cross", robust=0, last_taper=0.15, **FEW_BINS
     ),

@@ -13,8 +13,8 @@ import numpy as np
 from peers import Engine
 from scipy import fft
 
-from correlator_cases.common import DEFAULT, INTERPOLATED, Scale, by_hmavel, interleaved, pin
-from hmavel.correlator import Settings
+from correlator_cases.common import DEFAULT, Scale, by_hmavel, interleaved, pin
+from hmavel.correlator import LIKELIEST, Settings
 from hmavel.simulate import shifted_pair
 
 #: One pass, three Newton steps and the one that the judgement takes.
@@ -87,7 +87,7 @@ def measure(scale: Scale, engines: list[Engine]) -> dict[str, Any]:
             ("default", (a, b), DEFAULT, {}),
             ("Hann last taper", (a, b), Settings(last_taper=0.5), {}),
             ("single 32 pass", (near.reference, near.secondary), SINGLE, {"coarse": 0}),
-            ("weights of noise, interpolated", (a, b), INTERPOLATED, {}),
+            ("weights of noise, interpolated", (a, b), LIKELIEST, {}),
         ):
             s = replace(settings, instruction_set=isa)
             key = f"hmavel {label}, {isa}"

@@ -18,14 +18,13 @@ from correlator_cases import scenes
 from correlator_cases.common import (
     DEFAULT,
     FEW_BINS,
-    INTERPOLATED,
     Scale,
     by_hmavel,
     errors,
     nmad,
     score,
 )  # fmt: skip
-from hmavel.correlator import Settings
+from hmavel.correlator import LIKELIEST, Settings
 from hmavel.simulate import shifted_pair
 
 SHAPE = (512, 512)
@@ -51,7 +50,7 @@ def measure(scale: Scale, engines: list[Engine]) -> dict[str, Any]:
         s = Settings(weight=weight, last_taper=taper, robust=robust, **asked)
         tried[f"{weight} {taper:g} R{robust}"] = s
     for taper in (0.03, 0.1, 0.25):
-        s = replace(INTERPOLATED, noisy_taper=taper, last_taper=max(taper, 0.1))
+        s = replace(LIKELIEST, noisy_taper=taper, last_taper=max(taper, 0.1))
         tried[f"noise, interpolated {taper:g} R0"] = s
     for taper in (0.1, 0.25):
         s = replace(DEFAULT, interpolate=True, last_taper=taper)

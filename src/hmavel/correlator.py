@@ -14,6 +14,7 @@ from hmavel import _fftw
 from hmavel._types import Displacement, Quality
 from hmavel.correlator_settings import (
     DEFAULT,
+    LIKELIEST,
     WEIGHTS,
     Settings,
     seen_around,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from hmavel._types import BoolArray, Pair
 
 __all__ = [
-    "DEFAULT", "Settings", "correlate", "correlate_images", "correlate_pair", "fftw_origin",
+    "DEFAULT", "LIKELIEST", "Settings", "correlate", "correlate_images", "correlate_pair",
+    "fftw_origin",
 ]  # fmt: skip
 
 

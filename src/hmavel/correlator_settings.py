@@ -67,3 +67,9 @@ class Settings:
 
 
 DEFAULT = Settings()
+#: For ground that moves as one, with noise like that of a sensor: the least error of all, 1.2
+#: times what is possible, less detail, and more wrong nodes at margins (docs/benchmarks.md).
+LIKELIEST = Settings(
+    weight="noise", robust=0, interpolate=True, last_taper=0.1, noisy_taper=0.03,
+    noisy_from=0.025, sigma_scale=0.93,
+)  # fmt: skip
