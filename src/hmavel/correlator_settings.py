@@ -71,5 +71,5 @@ DEFAULT = Settings()
 #: times what is possible, less detail, and more wrong nodes at margins (docs/benchmarks.md).
 LIKELIEST = Settings(
     weight="noise", robust=0, interpolate=True, last_taper=0.1, noisy_taper=0.03,
-    noisy_from=0.025, sigma_scale=0.93,
+    noisy_from=0.025, sigma_scale=0.93, sigma_centre=0.4,
 )  # fmt: skip
