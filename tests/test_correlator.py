@@ -159,6 +159,30 @@ def test_other_weights_and_windows_equal_twin(weight, interpolate, texture):
             assert (d.drow[i, j], d.dcol[i, j]) == pytest.approx(slow[:2], abs=2e-5)
 
 
+@pytest.mark.parametrize("window", [8, 16, 24, 32, 64])
+@pytest.mark.parametrize("name", _kernels.instruction_sets())
+def test_nodes_side_by_side_are_read_as_they_are_alone(window, name):
+    """At step 8 the rows of neighbours are read at once; at 8 and 16 px they did not fit."""
+    p = shifted_pair(1.3, -2.2, seed=3, shape=(256, 256), noise=0.05)
+    settings = Settings(instruction_set=name, min_evidence=0, known_evidence=0, drowned=False)
+    nodes = np.array([128.0, 136.0]), np.arange(72.0, 208.0, 8.0)
+    start = np.full((2, 17), 1.25), np.full((2, 17), -2.15)
+    options = {"window": window, "coarse": 0, "settings": settings}
+    together = correlate(p.reference, p.secondary, nodes=nodes, start=start, **options)
+    assert together.good.mean() > 0.5
+    compared = 0
+    for j in range(17):
+        here = np.arange(17)[None] == np.full((2, 1), j)
+        alone = correlate(
+            p.reference, p.secondary, nodes=nodes, start=start, where=here, **options
+        )
+        both = together.good & alone.good  # beside wild neighbours some are refused
+        np.testing.assert_array_equal(together.drow[both], alone.drow[both])
+        np.testing.assert_array_equal(together.dcol[both], alone.dcol[both])
+        compared += both.sum()
+    assert compared > 15
+
+
 def test_masked_windows_equal_twin():
     p = shifted_pair(0.4, 0.2, seed=12, shape=(192, 192), noise=0.02)
     a, b = p.reference.astype(float), p.secondary.astype(float)

@@ -92,3 +92,42 @@ def test_threads_do_not_change_a_bit_and_instruction_sets_hardly():
         # A node rests when its next move is small: on either side of that they may differ.
         assert np.abs(d.drow - one.drow)[both].max() < Settings().settled
         assert np.quantile(np.abs(d.drow - one.drow)[both], 0.98) < 1e-5
+
+
+def test_large_windows_are_not_biased_by_what_the_filter_takes():
+    """Next to Nyquist it leaves so little that only the taper's leak is there; 64 px see it."""
+    e = []
+    for seed, shift in ((71, (0.25, 0.75)), (72, (-0.2, 0.3)), (73, (1.3, -0.25))):
+        p = shifted_pair(*shift, seed=seed, shape=(320, 320), texture="pan", noise=0.01)
+        d = correlate(p.reference, p.secondary, window=64, coarse=128, settings=LIKELIEST)
+        inner = np.s_[9:-9, 9:-9]
+        assert d.good[inner].all()
+        e.append(np.stack([d.drow[inner] - shift[0], d.dcol[inner] - shift[1]]))
+    assert np.abs(np.mean(e, axis=(2, 3))).max() < 0.001  # .0035 with all bins restored
+    assert np.sqrt(np.mean(np.square(e))) < 0.0015
+
+
+def test_a_constant_window_stays_without_a_number():
+    """The taps would bring it the texture from beyond."""
+    p = shifted_pair(0.4, -0.6, seed=74, shape=(192, 192), noise=0.02)
+    a, b = p.reference.copy(), p.secondary.copy()
+    a[70:130, 70:130] = b[70:130, 70:130] = 8000
+    for s in (LIKELIEST, Settings(interpolate=True)):
+        d = correlate(a, b, step=4, settings=s)
+        whole = [(x > 70 + 16) & (x < 130 - 16) for x in (d.row, d.col)]
+        assert np.outer(*whole).sum() == 49
+        assert not d.good[np.outer(*whole)].any()
+
+
+def test_a_hole_in_the_coarse_window_alone_changes_nothing():
+    """Only what the fine window and its taps see matters to them."""
+    p = shifted_pair(0.35, -0.7, seed=75, shape=(192, 192), noise=0.01)
+    b = p.secondary.copy()
+    b[63:66, 63:66] = np.nan  # where one of a few looks at the coarse window falls
+    at = np.array([96.0, 104.0, 112.0])
+    whole, holed = (
+        correlate(p.reference, x, nodes=(at, at), settings=replace(LIKELIEST, min_clump=0))
+        for x in (p.secondary, b)
+    )
+    assert np.abs(holed.drow - whole.drow).max() < 1e-4
+    assert np.abs(holed.dcol - whole.dcol).max() < 1e-4

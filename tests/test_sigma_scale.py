@@ -82,8 +82,12 @@ def test_little_ground_has_one_class_and_too_little_is_said() -> None:
 def test_nodes_of_one_value_say_nothing_of_errors() -> None:
     d, stable, _ = pair(5)
     frozen = np.full_like(d.drow, 0.25)
-    with pytest.raises(StableGroundError, match=r"differ.* got one value on most"):
+    with pytest.raises(StableGroundError, match=r"differ by .* got such in 0 classes"):
         scale_sigma(replace(d, drow=frozen), stable)
+    # An image with itself: not one value, but nearly.
+    nearly = 1e-8 * d.drow
+    with pytest.raises(StableGroundError, match="matched with itself"):
+        scale_sigma(replace(d, drow=nearly, dcol=nearly), stable)
     # Of the least sigmas alone: their class is left out, the others are as they were.
     least = d.sigma_row < np.quantile(d.sigma_row[stable], 0.06)
     scaled = scale_sigma(replace(d, drow=np.where(least, 0.25, d.drow)), stable)

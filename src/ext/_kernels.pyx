@@ -261,6 +261,7 @@ cdef int read_options(dict options, const float[::1] gain, hmk.hmk_options *opt)
     opt[0].last_beta = options["last_beta"]
     opt[0].moved = options["moved"]
     opt[0].holed_beta = options["holed_beta"]
+    opt[0].holed_pinned = options["holed_pinned"]
     opt[0].weight = options["weight"]
     opt[0].robust = options["robust"]
     opt[0].pinned = options["pinned"]

@@ -66,6 +66,7 @@ cdef extern from "hmk_correlate.h" nogil:
         float last_beta
         int moved
         float holed_beta
+        float holed_pinned
         int weight
         int robust
         float pinned

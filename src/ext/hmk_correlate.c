@@ -122,7 +122,7 @@ static float enough(const job *j, const node *at)
 {
     const int top = j->fine.n / 2 - 2;
     const float bins = 2.0f * (float)top * (float)(top + 1);
-    const float most = sqrtf(2.0f * bins) / j->last.inflation;
+    const float most = sqrtf(2.0f * bins) / (at->holes ? j->holed : j->last).inflation;
     float asked = at->known ? j->opt->known_evidence : j->opt->min_evidence;
     return asked < 0.75f * most ? asked : 0.75f * most;
 }
@@ -203,7 +203,7 @@ static void run_queue(job *j, ptrdiff_t count, pass which, int holes)
     } out;
     ptrdiff_t left = 0;
     for (ptrdiff_t i = 0; i < count; i++)
-        if (j->nodes[i].next == which && j->nodes[i].holes == holes) {
+        if (j->nodes[i].next == which && (moved || j->nodes[i].holes == holes)) {
             j->nodes[i].tries = 0;
             j->queue[left++] = i;
         }
@@ -215,9 +215,10 @@ static void run_queue(job *j, ptrdiff_t count, pass which, int holes)
             while (busy < lanes && next < left) {
                 const ptrdiff_t i = j->queue[next++];
                 aim(j, win->n, i, &batch, busy);
-                if (moved && !hmk_node_move(j, i, &batch, busy))
-                    j->nodes[i].holes = 1; /* its turn comes with those that have some */
-                else
+                const int seen = !moved || hmk_node_move(j, i, &batch, busy);
+                if (moved)
+                    j->nodes[i].holes = !seen; /* if so, its turn comes with those that have some */
+                if (seen)
                     held[busy++] = i;
             }
             if (!busy)
@@ -301,6 +302,7 @@ hmk_status hmk_correlate(const hmk_kernels *kernels, const hmk_images *images,
         if (status)
             goto done;
         j.holed.steps = j.last.steps, j.holed.gain = j.last.gain;
+        j.holed.pinned = options->holed_pinned;
     }
     status = options->reach < 0 ? HMK_BAD_OPTION : hmk_nodes_fit(&j, count) ? HMK_OK : HMK_BAD_NODE;
     if (status || count <= 0)

@@ -21,9 +21,10 @@ typedef struct {
     int reach;             /* search limit per axis, px */
     float coarse_beta, fine_beta;
     float last_beta;       /* taper of the re-windowed passes */
-    int moved;             /* their secondary is interpolated to the shift, instead of its taper moving,
-                            * unless a pixel misses; then their taper is */
-    float holed_beta;      /* this */
+    int moved;             /* their secondary is interpolated to the shift, instead of its taper moving;
+                            * both windows see HMK_TAPS / 2 more pixels to every side */
+    float holed_beta;      /* their taper where such a pixel misses, so that it moves after all */
+    float holed_pinned;    /* of that taper, see hmk_window */
     int weight;            /* hmk_weight of the fine fit */
     int robust;            /* rounds of reweighting */
     float pinned;          /* of the last passes, see hmk_window */

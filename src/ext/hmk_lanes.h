@@ -144,7 +144,7 @@ typedef struct {
     hmk_standardise *standardise[HMK_PIXEL_END];
     /* The window (n, n) that taps (HMK_TAPS each) along rows and columns make of pixels (n +
      * HMK_TAPS - 1, the same), of which `from` is the first; `between` (n + HMK_TAPS - 1, n) is
-     * scratch. Returns whether all of it is finite. */
+     * scratch. Returns whether all of it is finite, and the pixels that it stands on differ. */
     int (*move)(const float *from, ptrdiff_t stride, int n, const float *tap_row,
                 const float *tap_col, float *between, float *to);
 } hmk_kernels;

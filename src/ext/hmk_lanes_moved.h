@@ -1,8 +1,10 @@
-/* A window of the secondary, interpolated to where a fit stands. For hmk_lanes.c.
+/* Windows that are interpolated to where a fit stands. For hmk_lanes.c.
  *
  * Plain loops, of which the compiler makes vectors of the instruction set at hand. */
 #ifndef HMK_LANES_MOVED_H
 #define HMK_LANES_MOVED_H
+
+#include <math.h>
 
 #include "hmk_moved.h"
 
@@ -19,10 +21,23 @@ static inline void filtered(const float *restrict from, ptrdiff_t apart, const f
     }
 }
 
+/* Whether a window (n, n) has no texture of its own: rounding leaves about 1e-6 of its mean. */
+static int is_flat(const float *restrict from, ptrdiff_t stride, int n)
+{
+    const float any = *from, least = 1e-5f * (1 + fabsf(any));
+    int differ = 0;
+    for (int r = 0; r < n && !differ; r++, from += stride)
+        for (int c = 0; c < n; c++)
+            differ |= fabsf(from[c] - any) > least;
+    return !differ;
+}
+
 /* See hmk_kernels. */
 static int move_window(const float *from, ptrdiff_t stride, int n, const float *tap_row,
                        const float *tap_col, float *between, float *to)
 {
+    if (is_flat(from + HMK_BEFORE * (stride + 1), stride, n))
+        return 0; /* what the taps bring from beyond is not its own */
     for (int r = 0; r < n + HMK_TAPS - 1; r++)
         filtered(from + r * stride, 1, tap_col, n, between + r * n);
     for (int r = 0; r < n; r++)

@@ -54,7 +54,8 @@ typedef enum {
 
 static layout layout_of(const float *const *from, int n)
 {
-    if (n % SPACING || n > 64)
+    /* A comb is as wide for the smallest window, whose line has no room for it. */
+    if (n % SPACING || n > 64 || n * HMK_LANES < SPACING * TOOTH)
         return SPREAD;
     for (int l = 1; l < HMK_LANES; l++)
         if (from[l] != from[0] + SPACING * l)

@@ -10,6 +10,10 @@ static const double PI = 3.14159265358979323846;
 #define CUT 0.85f
 #define BETA 4.5f
 
+/* Bins of which the filters leave less are left out: they hold mostly what the taper mixes in. The
+ * bins of windows of 48 px and less all have more. */
+#define LEAST_KEPT 0.15f
+
 /* I0(2 sqrt(t)) = sum of t^m / (m!)^2, for t up to BETA^2 / 4. */
 static inline float bessel(float t)
 {
@@ -78,6 +82,7 @@ void hmk_response(const hmk_filter *filter, const float *tap, int whole, int apa
         inverse[k] = 1 / sqrtf(re[k] * re[k] + im[k] * im[k]);
     for (int k = 0; k < half; k++, response += apart) {
         response[0] = re[k] * inverse[k], response[part] = im[k] * inverse[k];
-        response[2 * part] = inverse[k] / filter->kept[k];
+        const float kept = filter->kept[k] / inverse[k];
+        response[2 * part] = kept < LEAST_KEPT ? 0 : 1 / kept;
     }
 }

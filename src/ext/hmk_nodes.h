@@ -61,7 +61,7 @@ static inline void aim(const job *j, int n, ptrdiff_t i, hmk_batch *batch, int l
 }
 
 /* Let lane l, which is aimed at node i, look at the secondary interpolated to where the node stands, and
- * at the reference through the same filter. Returns 0 where a pixel misses. */
+ * at the reference through the same filter. Returns 0 where a pixel misses or all are alike. */
 int hmk_node_move(const job *j, ptrdiff_t i, hmk_batch *batch, int l);
 
 static inline int within_reach(const job *j, const node *at)

@@ -342,6 +342,7 @@ def _options(
         "noisy_beta": min(settings.noisy_taper, settings.last_taper),
         "moved": settings.interpolate,
         "holed_beta": settings.last_taper,
+        "holed_pinned": usual_pinned(settings.last_taper),
         "half_row": int(row[0] % 1 == 0.5),
         "half_col": int(col[0] % 1 == 0.5),
     }

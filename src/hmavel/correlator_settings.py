@@ -39,8 +39,8 @@ class Settings:
     noisy_taper: float = 0.1  #: the same in tiles of strong noise; see noise_weights
     noisy_from: float = 0.07  #: px; noise is strong where no match could be surer than this
     #: The re-windowed passes interpolate the secondary to where the fit stands, instead of
-    #: moving its taper, and see 6 px more to every side; with weight "noise" all of them have
-    #: ``noisy_taper``.
+    #: moving its taper, and see 6 px more to every side; where one of those misses the taper
+    #: moves after all. With weight "noise" their taper is ``noisy_taper``, but on smooth snow.
     interpolate: bool = False
     weight: str = "half"  #: frequency weights: "white", "half", "cross" or "noise"
     drowned: bool = True  #: with "half": less weight to wave numbers that noise has drowned

@@ -154,7 +154,8 @@ class NodeField:
                 told._learn_noise(part, m[new], n[new], out[:2, m[new], n[new]])
             (scout if coarse and level == 0 else told)._measure(part, i, j, guess, out, quality)
             if noise and coarse and level == len(leading):
-                # Scouts went before anything was known; nothing follows them any more.
+                # Scouts went before anything was known. Nothing follows them any more: seeds
+                # lie between them, and no other piece looks at what is written here.
                 i, j = np.nonzero(order[0][first:last] & np.isfinite(out[0, first:last]))
                 i += first
                 known = noise.known_tile(i, j) >= 0
@@ -246,8 +247,9 @@ class NodeField:
         if self.noise is None or tile < 0:
             return options, None
         weight = WEIGHTS["cross"] if options["likely"] else options["weight"]
-        last, holed, pinned = self.noise.tapers[tile]
-        told = {"last_beta": last, "holed_beta": holed, "pinned": pinned, "weight": weight}
+        last, pinned, holed, holed_pinned = self.noise.tapers[tile]
+        told = {"last_beta": last, "pinned": pinned, "weight": weight}
+        told |= {"holed_beta": holed, "holed_pinned": holed_pinned}
         return options | told, self.noise.gains[tile]
 
     def _places(
@@ -273,7 +275,8 @@ class NodeField:
         if self.frame.small or self.threads == 1:
             return [strip]
         first, end = strip
-        return [(i, min(i + apart, end)) for i in range(first, end, apart)]
+        rows = -(-_STRIP_ROWS // apart) * apart
+        return [(i, min(i + rows, end)) for i in range(first, end, rows)]
 
     def _span(self, axis: NDArray[np.int32], first: int, last: int) -> tuple[int, int]:
         """Pixels of the frame that the windows of nodes ``first`` to ``last - 1`` may see."""

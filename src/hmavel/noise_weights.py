@@ -109,8 +109,9 @@ class Tapers(NamedTuple):
     """Tapers of the last passes in a tile."""
 
     taper: float
-    holed: float  #: of nodes that are not interpolated, since pixels miss
     pinned: float  #: share of a shift that it hides, of a bin at |k| = 1 (see hmk_window)
+    holed: float  #: of nodes that are not interpolated, since pixels miss
+    holed_pinned: float
 
 
 @dataclass(frozen=True)
@@ -215,18 +216,28 @@ class NoiseWeights:
         flattest = ~steep & (self.interpolated and self.likely)
         taper = np.where(flattest, self.noisy_taper, holed)
         gain = rings.at_bins(gain)
-        shares = [
-            np.repeat(hidden_shares(self.window, round(b, 2), round(s, 1)).ravel(), 2)
-            for b, s in zip(taper, np.clip(slope, *_SLOPES), strict=True)
-        ]
-        hidden = np.clip(shares, 0.0, 0.95)
+        hidden = self._hidden(taper, slope)
         gain[steep] *= 1 - hidden[steep]
         level = (power / rings.count) ** (1.0 if self.likely else 0.5)
         expected = gain * rings.at_bins(c * level) * rings.used
-        pinned = (expected * hidden * rings.square).sum(axis=1) / expected.sum(axis=1)
+        expected *= rings.square / expected.sum(axis=1, keepdims=True)
+        pinned = (expected * hidden).sum(axis=1)
+        holed_pinned = (expected * self._hidden(holed, slope)).sum(axis=1)
         heard = rings.at_bins(c) * rings.used
         heard *= np.sqrt(2 / (heard**2).sum(axis=1, keepdims=True))
         tables = np.stack([gain, 1 / gain, heard], axis=2).astype(np.float32)
         for k, tile in enumerate(tiles[enough][says].tolist()):
             self.gains[tile] = tables[k].ravel()
-            self.tapers[tile] = Tapers(float(taper[k]), float(holed[k]), float(pinned[k]))
+            self.tapers[tile] = Tapers(
+                float(taper[k]), float(pinned[k]), float(holed[k]), float(holed_pinned[k])
+            )
+
+    def _hidden(
+        self, taper: NDArray[np.float64], slope: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return what each bin does not show of a shift, (tiles, bins)."""
+        shares = [
+            np.repeat(hidden_shares(self.window, round(b, 2), round(s, 1)).ravel(), 2)
+            for b, s in zip(taper, np.clip(slope, *_SLOPES), strict=True)
+        ]
+        return np.clip(shares, 0.0, 0.95)

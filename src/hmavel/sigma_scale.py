@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 PER_CLASS = 200
 #: Classes at most.
 MOST_CLASSES = 30
+#: px; nodes that scatter by less were matched with themselves and say nothing of errors.
+LEAST_ERROR = 1e-5
 #: Times that each class's factor is averaged with its neighbours': windows overlap, so that
 #: one node in sixteen says something of its own, and one class knows its factor to 25 %.
 ROUNDS = 2
@@ -70,8 +72,8 @@ def scale_sigma(d: Displacement, stable: ArrayLike, *, min_count: int = 100) -> 
     Raises
     ------
     StableGroundError
-        Fewer than ``min_count`` stable nodes with a match and a sigma, or most of them have
-        one and the same displacement.
+        Fewer than ``min_count`` stable nodes with a match and a sigma, or in most classes the
+        displacements are one and the same.
     ValueError
         ``stable`` has another shape.
 
@@ -117,16 +119,17 @@ def fit_sigma_scale(
     for part in np.array_split(order, pieces):
         z = offset[:, part] / sigma[:, part]
         width = core_scatter(z[0], z[1]).sigma
-        if min(width) > 0:  # most of a class is one value: it says nothing of errors
-            centres.append([middle(s)[0] for s in sigma[:, part]])
+        usual = [middle(s)[0] for s in sigma[:, part]]
+        if min(w * s for w, s in zip(width, usual, strict=True)) > LEAST_ERROR:
+            centres.append(usual)
             factors.append(width)
-    if not factors:
+    if len(factors) < pieces / 2:
         raise StableGroundError(
             "uncertainty",
             "scale_sigma",
-            expected="stable nodes whose displacements differ",
-            got=f"one value on most of {count}",
-            hint="mask what was matched with itself (fill, a copied image)",
+            expected=f"stable nodes whose displacements differ by more than {LEAST_ERROR:g} px",
+            got=f"such in {len(factors)} classes of {pieces}",
+            hint="mask what was matched with itself (fill, parts that both images share)",
         )
     centre, factor = np.asarray(centres), _smoothed(np.asarray(factors))
     rows, cols = np.argsort(centre[:, 0]), np.argsort(centre[:, 1])

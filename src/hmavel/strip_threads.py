@@ -87,7 +87,7 @@ def pipeline(
                         pool.submit(after_neighbours, len(stages), k, piece)
                         for piece in last(k)
                     ]
-            for each in pieces:
+            for each in (*itertools.chain(*done), *pieces):
                 each.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
