@@ -79,7 +79,7 @@ void hmk_response(const hmk_filter *filter, const float *tap, int whole, int apa
     float re[HMK_MOST_WAVES], im[HMK_MOST_WAVES], inverse[HMK_MOST_WAVES];
     after_taps(filter, tap, 1 + whole, re, im);
     for (int k = 0; k < half; k++)
-        inverse[k] = 1 / sqrtf(re[k] * re[k] + im[k] * im[k]);
+        inverse[k] = 1 / sqrtf(re[k] * re[k] + im[k] * im[k] + 1e-30f);
     for (int k = 0; k < half; k++, response += apart) {
         response[0] = re[k] * inverse[k], response[part] = im[k] * inverse[k];
         const float kept = filter->kept[k] / inverse[k];

@@ -27,7 +27,8 @@ void hmk_taps(const hmk_filter *filter, float part, float *tap);
 
 /* What the taps, applied `whole` pixels on (-1, 0 or 1), do to the wave numbers k = 0 ... n/2 - 1: to
  * their phase, as unit phasors (n/2 real, then n/2 imaginary parts), and n/2 factors that make up for
- * what they and the centred taps take of an amplitude, 0 where they take nearly all. `apart` floats lie between two numbers. */
+ * what they and the centred taps take of an amplitude, 0 where they take nearly all. Two numbers lie
+ * `apart` floats apart. */
 void hmk_response(const hmk_filter *filter, const float *tap, int whole, int apart, float *response);
 
 #endif
