@@ -101,7 +101,7 @@ class NodeField:
         """Measure the nodes of ``where``: few by search, the others from those.
 
         The coarse windows of neighbouring nodes overlap almost wholly. So only scouts search,
-        every fourth of the seeds along rows and columns. A seed between scouts that agree
+        between the seeds and four times as far apart. A seed between scouts that agree
         starts from them, and so does any other node between seeds; the kernel searches after
         all where that start does not hold. Without a coarse window nobody searches: with
         ``start``, (2, rows, cols), nodes are measured from there, and where it is NaN not at
@@ -418,7 +418,7 @@ _LEAST_TOLD = 16
 #: Tiles, in which the noise is learnt, are so many times as wide as high.
 _TILE = 4
 
-#: Of the seeds along rows and columns, one in so many searches before the others.
+#: Scouts, which search before all others, are so many times as far apart as seeds.
 _SCOUTS = 4
 
 #: They settle to so many of their sigmas: what a tile learns begins where they lead to.
