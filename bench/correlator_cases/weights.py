@@ -15,15 +15,7 @@ from peers import Engine
 
 import hmavel
 from correlator_cases import scenes
-from correlator_cases.common import (
-    DEFAULT,
-    FEW_BINS,
-    Scale,
-    by_hmavel,
-    errors,
-    nmad,
-    score,
-)  # fmt: skip
+from correlator_cases.common import DEFAULT, FEW_BINS, Scale, by_hmavel, errors, nmad, score
 from hmavel.correlator import LIKELIEST, Settings
 from hmavel.simulate import shifted_pair
 

@@ -254,7 +254,8 @@ static hmk_status make_room(moving *move, int n, int lanes)
 {
     const size_t side = (size_t)n, windows = 2 * (size_t)lanes * side * side;
     const size_t response = 3 * side * (size_t)lanes, between = (side + HMK_TAPS - 1) * side;
-    move->windows = hmk_alloc((windows + response + between + side / 2 * (HMK_WAVE + 1)) * sizeof(float));
+    const size_t filter = side / 2 * (HMK_WAVE + 1);
+    move->windows = hmk_alloc((windows + response + between + filter) * sizeof(float));
     if (!move->windows)
         return HMK_NO_MEMORY;
     move->response = move->windows + windows;

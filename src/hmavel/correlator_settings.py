@@ -8,7 +8,8 @@ from dataclasses import dataclass
 WEIGHTS = {"white": 0, "half": 1, "cross": 2, "noise": 1}
 
 
-#: Pixels along either axis that interpolation makes a value of.
+#: Pixels along either axis that interpolation makes a value of: the kernel's HMK_TAPS, to which
+#: a test holds it, for configurations are read without the kernel.
 TAPS = 12
 
 

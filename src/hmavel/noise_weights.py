@@ -221,8 +221,9 @@ class NoiseWeights:
         level = (power / rings.count) ** (1.0 if self.likely else 0.5)
         expected = gain * rings.at_bins(c * level) * rings.used
         expected *= rings.square / expected.sum(axis=1, keepdims=True)
-        pinned = (expected * hidden).sum(axis=1)
-        holed_pinned = (expected * self._hidden(holed, slope)).sum(axis=1)
+        holed_pinned = pinned = (expected * hidden).sum(axis=1)
+        if flattest.any():
+            holed_pinned = (expected * self._hidden(holed, slope)).sum(axis=1)
         heard = rings.at_bins(c) * rings.used
         heard *= np.sqrt(2 / (heard**2).sum(axis=1, keepdims=True))
         tables = np.stack([gain, 1 / gain, heard], axis=2).astype(np.float32)
